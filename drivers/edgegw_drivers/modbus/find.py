@@ -1,0 +1,60 @@
+"""Where the text of a profile comes from: the site's folder, what ships, or a file. Read once, never again."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edgegw_drivers.modbus.schema import TEXT_BYTES, parse
+from edgegw_drivers.modbus.table import nearest
+
+if TYPE_CHECKING:
+    from edgegw_drivers.modbus.profile import Profile
+
+SHIPPED: Final = Path(__file__).parent / "profiles"
+#: The variable that names another folder of site profiles than the usual one.
+VARIABLE: Final = "EDGEGW_PROFILES"
+USUAL: Final = "/etc/edgegw/profiles"
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def names() -> list[str]:
+    """The names of all profiles there are, shipped or of the site."""
+    return sorted({file.stem for folder in _folders() for file in folder.glob("*.toml")})
+
+
+def load(profile: str) -> Profile:
+    """The profile of that name or path; ValueError, beginning with `profile: `, when there is no good one.
+
+    A name is looked up in the site's folder first: like a unit of systemd, a file there stands for the one
+    that ships. `file:PATH`, a path with a slash and whatever ends in `.toml` name a file.
+    """
+    file = _file(profile)
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(TEXT_BYTES + 1).decode()
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
+        raise ValueError(f"profile: {file} cannot be read: {error}") from error
+    try:
+        return parse(str(file), text)
+    except ValueError as error:
+        raise ValueError(f"profile: {error}") from error
+
+
+def _file(profile: str) -> Path:
+    if profile.startswith("file:") or "/" in profile or profile.endswith(".toml"):
+        return Path(profile.removeprefix("file:"))
+    if NAME.fullmatch(profile):
+        for folder in _folders():
+            if (folder / f"{profile}.toml").is_file():
+                return folder / f"{profile}.toml"
+    raise ValueError(
+        f"profile: there is no profile {profile!r}{nearest(profile, names())}; "
+        f"a profile of your own lies in {_folders()[0]} or is named file:PATH"
+    )
+
+
+def _folders() -> tuple[Path, Path]:
+    return Path(os.environ.get(VARIABLE) or USUAL), SHIPPED

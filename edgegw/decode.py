@@ -1,0 +1,184 @@
+"""What a driver makes of bytes that somebody typed or captured: the pure part of `edgegw drivers decode`.
+
+The driver is the very one that the daemon runs. Only time is invented: a frame comes one usual period after the one
+before it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from edgegw import registry
+from edgegw.driver import Driver, FrameError, Reading, StreamDriver
+from edgegw.framing import Framer
+from edgegw.problems import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+#: Layers that every driver of a serial device has: exactly one frame, or a raw stream with noise.
+FRAME: Final = "uart"
+STREAM: Final = "uart-stream"
+# How pasted bytes are separated: "AA C0", "aa:c0", "0xAA, 0xC0", lines of a dump.
+_SEPARATORS: Final = re.compile(r"[\s:,;-]+")
+# What is wrong with an input is quoted so far: one line on a terminal.
+_QUOTED: Final = 40
+
+
+def decode(
+    name: str, inputs: Sequence[str], *, layer: str = "", options: Mapping[str, object] | None = None
+) -> Iterator[dict[str, Any]]:
+    """A line for each reading and each refusal of these inputs, in order, through one decoder.
+
+    A reading is `quantity`, `value`, `unit`, `meta`, and where the driver set them `q` and `qc`; a refusal is
+    `error` with its reason. `layer` is the driver's own unless named. Options that the driver does not have are the
+    context of the layer (a key, a register). Raises GatewayError: EG-DRIVER-UNKNOWN, EG-USAGE for options, layer or
+    hexadecimal digits that cannot be, EG-DRIVER-FAILED when the driver itself fails.
+    """
+    given = dict(options or {})
+    try:
+        kind = registry.load(name)
+    except registry.DriverError as error:
+        raise GatewayError("EG-DRIVER-UNKNOWN", str(error)) from None
+    layer = layer or kind.layer
+    serial = issubclass(kind, StreamDriver) and layer in {FRAME, STREAM}
+    own = {option.name for option in registry.options(kind)}
+    # One frame of a serial device needs no context: there, what is no option is a mistake.
+    context = {} if serial else {key: given.pop(key) for key in list(given) if key not in own}
+    try:
+        driver = registry.make(name, {**kind.decode_options, **given}, text=True)
+    except registry.OptionsError as error:
+        raise _usage("; ".join(str(error).splitlines())) from None
+    chunks = [as_bytes(text, layer) for text in inputs]
+    if isinstance(driver, StreamDriver) and serial:
+        return _lines(_frames(driver, chunks) if layer == FRAME else _stream(driver, chunks))
+    return _lines(_layered(name, driver, layer, chunks, context))
+
+
+def as_bytes(text: str, layer: str) -> bytes:
+    """The bytes of an input: the text itself on a layer of text, else hexadecimal; GatewayError if it is not."""
+    if is_text(layer):
+        return text.encode("utf-8", "surrogateescape")
+    found = bytearray()
+    for word in _SEPARATORS.split(text):
+        digits = word[2:] if word[:2] in {"0x", "0X"} else word
+        try:
+            found += bytes.fromhex(digits)
+        except ValueError:
+            shown = word if len(word) <= _QUOTED else f"{word[:_QUOTED]}..."
+            odd = len(digits) % 2 and re.fullmatch("[0-9a-fA-F]+", digits)
+            why = "has an odd number of digits, a byte has two" if odd else "is not hexadecimal"
+            raise _usage(f"{shown!r} {why}") from None
+    return bytes(found)
+
+
+def is_text(layer: str) -> bool:
+    """Whether inputs of a layer are text."""
+    return layer == "ascii-line" or layer.endswith("-json")
+
+
+def _frames(driver: StreamDriver, chunks: Iterable[bytes]) -> Iterator[Reading | FrameError]:
+    """Each chunk is exactly one frame."""
+    decoder = driver.decoder()
+    for number, chunk in enumerate(chunks):
+        reason = driver.framing.refusal(chunk)
+        if reason:
+            yield FrameError(reason)
+        else:
+            yield from _told(partial(decoder.decode, chunk, number * driver.period_s))
+
+
+def _stream(driver: StreamDriver, chunks: Sequence[bytes]) -> Iterator[Reading | FrameError]:
+    """The chunks are one stream, cut anywhere."""
+    decoder, framer = driver.decoder(), Framer(driver.framing)
+    found: list[Reading | FrameError] = []
+    now, silent = 0.0, True
+
+    def take(frame: bytes) -> None:
+        nonlocal now
+        at, now = now, now + driver.period_s
+        found.extend(_tried(partial(decoder.decode, frame, at)))
+
+    for chunk in chunks:
+        framer.feed(chunk, take, found.append)
+        silent = silent and not found
+        yield from found
+        found.clear()
+    if silent:
+        # Nothing at all would leave the person guessing: say why the whole of it is no frame.
+        yield FrameError(driver.framing.refusal(b"".join(chunks)) or "no_data")
+
+
+def _layered(
+    name: str, driver: Driver, layer: str, chunks: Iterable[bytes], context: Mapping[str, object]
+) -> Iterator[Reading | FrameError]:
+    """Each chunk is one input of a layer that the driver knows."""
+
+    def readings(data: bytes) -> Sequence[Reading]:
+        try:
+            found = driver.decode_layer(layer, data, context)
+        except FrameError:
+            raise
+        except ValueError as error:  # how a layer says that its context is wrong
+            raise _usage(str(error)) from error
+        if found is None:
+            known = (FRAME, STREAM) if isinstance(driver, StreamDriver) else (driver.layer,)
+            raise _usage(f"driver {name!r} does not decode {layer!r}; it decodes {' and '.join(known)}")
+        return found
+
+    for chunk in chunks:
+        yield from _told(partial(readings, chunk))
+
+
+def _told(readings: Callable[[], Iterable[Reading]]) -> Sequence[Reading | FrameError]:
+    """What one input gives: readings, or the one reason why there are none."""
+    try:
+        return _tried(readings) or (FrameError("no_data"),)
+    except FrameError as error:
+        return (error,)
+
+
+def _tried(readings: Callable[[], Iterable[Reading]]) -> Sequence[Reading]:
+    """What a driver gives; whatever it raises besides FrameError is its own defect, and said to be."""
+    try:
+        return tuple(readings())
+    except (FrameError, GatewayError):
+        raise
+    except Exception as error:
+        raise GatewayError(
+            "EG-DRIVER-FAILED", f"the driver failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _lines(found: Iterable[Reading | FrameError]) -> Iterator[dict[str, Any]]:
+    """Readings and refusals as plain values."""
+    for each in found:
+        if isinstance(each, FrameError):
+            yield {"error": each.reason}
+        elif not math.isfinite(each.value):
+            yield {"error": "not_a_number"}
+        else:
+            yield _reading(each)
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "quantity": reading.quantity.name,
+        "value": reading.value,
+        "unit": reading.quantity.unit,
+        # What JSON does not know (the bytes of an id) is shown as text.
+        "meta": json.loads(json.dumps(dict(reading.meta or {}), default=str)),
+    }
+    if reading.flag is not None:
+        line["q"] = int(reading.flag)
+    if reading.checks:
+        line["qc"] = list(reading.checks)
+    return line
+
+
+def _usage(what: str) -> GatewayError:
+    return GatewayError("EG-USAGE", what, todo=("edgegw drivers decode --help", "edgegw drivers info DRIVER"))

@@ -1,0 +1,185 @@
+"""Published vectors, through the driver itself and through `edgegw drivers decode`.
+
+The facts beside this file are a few of them; all of them are taken where the vectors lie beside the checkout.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgegw import registry
+from edgegw.decode import FRAME, STREAM, decode
+from edgegw.driver import QUANTITIES, FrameError, Reading, StreamDriver
+from edgegw.framing import Framer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FACTS = Path(__file__).parent / "facts"
+PUBLISHED = Path(__file__).parents[3] / "shared" / "vectors"
+#: Which driver a file of vectors is for, and the options of its own that the vectors take for granted.
+DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
+    "sds011": ("sds011", {}),
+    "ld2450": ("ld2450", {}),
+    "renke-noise": ("modbus", {"profile": "renke-noise"}),
+    "modbus-generic": ("modbus", {}),
+}
+# The vectors' names and UCUM units, and the gateway's.
+RENAMED = {"noise": "la_sampled", "relative_humidity": "humidity"}
+UNITS = {"[ppm]": "ppm", "{count}": "count"}
+
+Vector = dict[str, Any]
+
+
+def vectors() -> list[Any]:
+    found = []
+    for file in DRIVERS:
+        for folder in (FACTS, PUBLISHED):
+            path = folder / f"{file}.json"
+            if not path.exists():
+                skip = pytest.mark.skip(reason=f"no ../shared/vectors/{file}.json beside the checkout")
+                found.append(pytest.param(file, {}, marks=skip, id=f"{file}-published"))
+                continue
+            found += [
+                pytest.param(file, vector, id=f"{file}-{folder.name}-{vector['name']}")
+                for vector in json.loads(path.read_text())
+            ]
+    return found
+
+
+def kept(*layers: str) -> list[Any]:
+    """The vectors of these layers; `encode` stands for those that a driver has to make."""
+    return [
+        case
+        for case in vectors()
+        if not case.values[1]
+        or ("encode" if "encode" in case.values[1] else case.values[1]["layer"]) in layers
+    ]
+
+
+def octets(vector: Vector) -> bytes:
+    words = b"".join(word.to_bytes(2, "big") for word in vector.get("registers", ()))
+    return bytes.fromhex(vector.get("hex", "")) + words
+
+
+def shown(file: str, vector: Vector) -> list[dict[str, Any]]:
+    """What `edgegw drivers decode` prints."""
+    name, options = DRIVERS[file]
+    given = {**options, **vector.get("context", {})}
+    return list(decode(name, [octets(vector).hex()], layer=vector["layer"], options=given))
+
+
+def stream_driver(file: str, vector: Vector) -> StreamDriver:
+    name, options = DRIVERS[file]
+    given = {**registry.load(name).decode_options, **options, **vector.get("context", {})}
+    driver = registry.make(name, given)
+    assert isinstance(driver, StreamDriver)
+    return driver
+
+
+def as_shown(readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    return [
+        {
+            "quantity": reading.quantity.name,
+            "value": reading.value,
+            "unit": reading.quantity.unit,
+            "meta": dict(reading.meta or {}),
+        }
+        for reading in readings
+    ]
+
+
+def agrees(found: list[dict[str, Any]], expect: dict[str, Any], tolerance: float) -> None:
+    """Whether lines say what a vector expects: each value under its name and unit, and nothing besides."""
+    expect = dict(expect)
+    for key, value in expect.pop("meta", {}).items():
+        assert all(line["meta"][key] == value for line in found)
+    tracks = expect.pop("targets", None)
+    if tracks is not None:
+        (line,) = found
+        assert (line["quantity"], line["value"], line["unit"]) == ("targets", len(tracks), "count")
+        assert line["meta"] == {"targets": tracks}
+        return
+    values = expect.pop("values", None)
+    if values is not None:
+        assert [line.get("value") for line in found] == pytest.approx(values, abs=tolerance)
+        return
+    measured = {line["quantity"]: line for line in found if line["quantity"] in QUANTITIES}
+    assert len(measured) == len(expect)
+    for name, wanted in expect.items():
+        line = measured[RENAMED.get(name, name.removeprefix("gas_"))]
+        assert line["value"] == pytest.approx(wanted["value"], abs=tolerance, rel=0)
+        assert line["unit"] == UNITS.get(wanted["unit"], wanted["unit"])
+        assert line["unit"] == QUANTITIES[line["quantity"]].unit
+
+
+@pytest.mark.parametrize(("file", "vector"), kept(FRAME, "modbus-rtu", "modbus-registers"))
+def test_the_shell_decodes_one_input_to_what_was_published_or_refuses_it(file: str, vector: Vector) -> None:
+    found = shown(file, vector)
+    if "error" in vector:
+        assert found == [{"error": vector["error"]}]
+    elif vector["expect"].get("values") == [None]:
+        assert found == [{"error": "not_available"}]
+    else:
+        agrees(found, vector["expect"], vector.get("tolerance", 0))
+
+
+@pytest.mark.parametrize(("file", "vector"), kept(FRAME))
+def test_the_driver_alone_decodes_a_frame_to_what_was_published_or_refuses_it(
+    file: str, vector: Vector
+) -> None:
+    decoder = stream_driver(file, vector).decoder()
+    if "error" in vector:
+        with pytest.raises(FrameError) as refused:
+            decoder.decode(octets(vector), 0.0)
+        assert refused.value.reason == vector["error"]
+        return
+    readings = decoder.decode(octets(vector), 0.0)
+    assert all(reading.flag is None for reading in readings)
+    agrees(as_shown(readings), vector["expect"], vector.get("tolerance", 0))
+
+
+@pytest.mark.parametrize(("file", "vector"), kept(STREAM))
+def test_a_stream_gives_the_published_frames_and_at_least_the_published_errors(
+    file: str, vector: Vector
+) -> None:
+    driver, errors = stream_driver(file, vector), []
+    decoder, framer = driver.decoder(), Framer(driver.framing)
+    frames = framer.feed(
+        octets(vector), lambda frame: decoder.decode(frame, 0.0), lambda error: errors.append(error.reason)
+    )
+    assert len(frames) == len(vector["expect"]["frames"])
+    for readings, expect in zip(frames, vector["expect"]["frames"], strict=True):
+        agrees(as_shown(readings), expect, vector.get("tolerance", 0))
+    for reason in vector["expect"]["errors"]:
+        errors.remove(reason)
+    lines = shown(file, vector)
+    assert [line for line in lines if "error" not in line] == [
+        line for readings in frames for line in as_shown(readings)
+    ]
+    assert {line["error"] for line in lines if "error" in line} >= set(vector["expect"]["errors"])
+
+
+@pytest.mark.parametrize(("file", "vector"), kept("encode"))
+def test_a_driver_makes_exactly_the_published_bytes_of_a_command(file: str, vector: Vector) -> None:
+    name, options = DRIVERS[file]
+    driver = registry.make(name, {**registry.load(name).decode_options, **options})
+    command = vector["encode"].get("command", "request")
+    assert driver.encode(command, vector["encode"]).hex() == vector["hex"]
+
+
+def test_the_own_facts_are_the_published_ones_and_every_kind_is_among_them() -> None:
+    kinds = set()
+    for file in DRIVERS:
+        own = {vector["name"]: vector for vector in json.loads((FACTS / f"{file}.json").read_text())}
+        kinds |= {key for vector in own.values() for key in ("expect", "error", "encode") if key in vector}
+        path = PUBLISHED / f"{file}.json"
+        if path.exists():
+            published = {vector["name"]: vector for vector in json.loads(path.read_text())}
+            for name, vector in own.items():
+                assert vector.items() <= published[name].items()
+    assert kinds == {"expect", "error", "encode"}
