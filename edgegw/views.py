@@ -1,0 +1,98 @@
+"""What is known of each sensor: its state in one word, its newest values, and what went wrong how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgegw.driver import Reading
+
+# Different reasons that are counted for one sensor; a driver has about ten, more would be an attack on memory.
+MAX_REASONS: Final = 64
+
+
+class State(StrEnum):
+    """What a sensor is doing; the same words in status, metrics and messages."""
+
+    STARTING = "starting"
+    WARM_UP = "warm_up"
+    OK = "ok"
+    FLAGGED = "flagged"
+    STALE = "stale"
+    UNPLUGGED = "unplugged"
+    NO_ANSWER = "no_answer"
+    DRIVER_FAILED = "driver_failed"
+    DISABLED = "disabled"
+    SIMULATED = "simulated"
+
+
+@dataclass
+class View:
+    """What is known of one sensor, for `status`. `at` is the monotonic second of its last reading."""
+
+    id: str
+    driver: str
+    stale_after: float
+    since: float
+    simulated: bool
+    enabled: bool = True
+    last: dict[str, float] = field(default_factory=dict)
+    at: float | None = None
+    readings: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    trouble: State | None = None
+    why: str = ""
+    todo: str = ""
+    checks: frozenset[str] = frozenset()
+
+    def error(self, reason: str) -> None:
+        """Count a frame or poll that gave no reading."""
+        if reason not in self.errors and len(self.errors) >= MAX_REASONS:
+            reason = "other"
+        self.errors[reason] = self.errors.get(reason, 0) + 1
+
+    def took(self, readings: Sequence[Reading], now: float) -> None:
+        """Remember the newest readings."""
+        self.at = now
+        self.readings += len(readings)
+        self.trouble, self.why, self.todo = None, "", ""
+        found: set[str] = set()
+        for reading in readings:
+            self.last[reading.quantity.name] = reading.value
+            if reading.checks:
+                found.update(reading.checks)
+            elif reading.flag is not None and reading.flag >= 3:
+                found.add("flag")
+        self.checks = frozenset(found)
+
+    def state(self, now: float) -> State:
+        """The sensor's state at a monotonic second."""
+        if not self.enabled:
+            return State.DISABLED
+        if self.trouble is not None:
+            return self.trouble
+        if self.at is None:
+            return State.STARTING if now - self.since <= self.stale_after else State.NO_ANSWER
+        if now - self.at > self.stale_after:
+            return State.STALE
+        if "warm_up" in self.checks:
+            return State.WARM_UP
+        if self.checks:
+            return State.FLAGGED
+        return State.SIMULATED if self.simulated else State.OK
+
+    def as_dict(self, now: float) -> dict[str, Any]:
+        """The element of `sensors` in `status --json`."""
+        return {
+            "id": self.id,
+            "driver": self.driver,
+            "state": str(self.state(now)),
+            "last": dict(self.last),
+            "age_s": round(now - self.at, 3) if self.at is not None else -1,
+            "readings": self.readings,
+            "errors": dict(self.errors),
+        }
