@@ -1,0 +1,81 @@
+"""What the daemon answers on its control socket."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+from edgegw.problems import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from edgegw.keeper import Keeper
+    from edgegw.ports.thread import PortThread
+    from edgegw.sensors import Sensors
+    from edgegw.tails import Tails
+
+# Batches that one answer holds, in bytes before base64.
+SPOOL_BYTES: Final = 512 * 1024
+# No log has more records (an index is 64 bits on the wire, and SQLite's integers are signed).
+MAX_INDEX: Final = 2**62
+
+
+class Answers:
+    """The operations of the control socket over the parts of a running gateway."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        worker: PortThread,
+        sensors: Sensors,
+        tails: Tails,
+        status: Callable[[], Awaitable[dict[str, Any]]],
+    ) -> None:
+        self._keeper = keeper
+        self._worker = worker
+        self._sensors = sensors
+        self._tails = tails
+        self._status = status
+
+    def answers(self) -> Mapping[str, Callable[[Mapping[str, Any]], Awaitable[Any]]]:
+        """Operations that are answered once."""
+        return {"status": self._answer_status, "spool": self._answer_spool, "heads": self._answer_heads}
+
+    def streams(self) -> Mapping[str, Callable[[Mapping[str, Any]], AsyncIterator[Any]]]:
+        """Operations that are answered for as long as somebody listens."""
+        return {"tail": self._tail}
+
+    async def _answer_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        del request
+        return await self._status()
+
+    async def _answer_spool(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Stored batches from index `from` on, messages in base64; empty at the end."""
+        found = await self._worker.call(self._keeper.batches_from, _index(request, "from"), SPOOL_BYTES)
+        return [
+            {"first": batch.first, "count": batch.count, "message": base64.b64encode(batch.message).decode()}
+            for batch in found
+        ]
+
+    async def _answer_heads(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Stored heads of more than `after` records, in order, messages in base64; empty at the end."""
+        found = await self._worker.call(self._keeper.heads_between, _index(request, "after"), MAX_INDEX)
+        return [
+            {"number": head.number, "size": head.size, "message": base64.b64encode(head.message).decode()}
+            for head in found
+        ]
+
+    def _tail(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Readings as they come, of one sensor when `sensor` is given."""
+        wanted = request.get("sensor")
+        if wanted is not None and wanted not in self._sensors.views:
+            raise GatewayError("EG-SENSOR-UNKNOWN", f"there is no sensor {wanted!r}")
+        return self._tails.listen(wanted)
+
+
+def _index(request: Mapping[str, Any], key: str) -> int:
+    value = request.get(key, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_INDEX:
+        raise GatewayError("EG-USAGE", f"{key} is an index")
+    return value

@@ -1,0 +1,1 @@
+"""The command line: parse, ask, print. What is decided lives below."""

@@ -1,0 +1,148 @@
+"""`edgegw drivers …`: which drivers are installed and what they know."""
+
+# ruff: noqa: PLC0415 -- a command imports what it needs when it runs: --help starts at once
+
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from edgegw.cli import printing
+from edgegw.cli.options import Options, command, group
+from edgegw.problems import Exit, GatewayError
+
+app = group("drivers", "Which drivers are installed, what they read.")
+
+# Characters that `decode` takes from standard input: a day of the radar that talks most, in hexadecimal.
+LONGEST_INPUT = 1 << 26
+
+
+def listed(options: Options) -> Exit:
+    """List the installed drivers and the packages that bring them."""
+    from edgegw import registry
+
+    found = registry.installed()
+    if options.json:
+        printing.document([each._asdict() for each in found])
+    else:
+        printing.table(
+            ("driver", "kind", "package", "version", "trouble"),
+            [(each.name, each.kind, each.package, each.version, each.error) for each in found],
+        )
+    return Exit.PROBLEMS if any(each.error for each in found) else Exit.DONE
+
+
+def info(
+    options: Options, name: Annotated[str, typer.Argument(metavar="DRIVER", help="Name of a driver.")]
+) -> Exit:
+    """Print what a driver reads and which options it has."""
+    from edgegw import registry
+    from edgegw.reading import QUANTITIES
+
+    try:
+        driver = registry.load(name)
+    except registry.DriverError as error:
+        raise GatewayError("EG-DRIVER-UNKNOWN", str(error)) from None
+    known = registry.options(driver)
+    quantities = [QUANTITIES[each] for each in driver.quantities]
+    if options.json:
+        printing.document(
+            {
+                "name": name,
+                "kind": driver.kind,
+                "version": driver.version,
+                "doc": driver.__doc__ or "",
+                "quantities": [
+                    {"name": each.name, "unit": each.unit, "mean": str(each.mean)} for each in quantities
+                ],
+                "options": [
+                    {**each._asdict(), "default": None if each.required else printing.plain(each.default)}
+                    for each in known
+                ],
+            }
+        )
+        return Exit.DONE
+    printing.text(f"{name}, {driver.kind}, version {driver.version}")
+    printing.text((driver.__doc__ or "").strip())
+    printing.table(
+        ("quantity", "unit", "over an interval"),
+        [(each.name, each.unit, str(each.mean)) for each in quantities],
+    )
+    printing.table(
+        ("option", "type", "default", "meaning"),
+        [(each.name, each.type, "" if each.required else str(each.default), each.doc) for each in known],
+    )
+    return Exit.DONE
+
+
+def decode(
+    options: Options,
+    name: Annotated[str, typer.Argument(metavar="DRIVER", help="Name of a driver.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="HEX|-",
+            help="Bytes in hexadecimal, or the text of a layer of text; - is stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="LAYER", help="What the input is; uart-stream: with noise.")
+    ] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", metavar="KEY=VALUE", help="An option of the driver, or the layer's context."
+        ),
+    ] = None,
+) -> Exit:
+    """Decode bytes with a driver, offline.
+
+    Prints a line of JSON for each reading and each refusal.
+    """
+    from edgegw import decode as pure
+
+    del options  # the data is JSON lines either way
+    readings = 0
+    texts = [_stdin() if text == "-" else text for text in inputs or ["-"]]
+    if not pure.is_text(layer) and all(re.fullmatch("(0x)?[0-9A-Fa-f]{2}", text) for text in texts):
+        texts = [" ".join(texts)]  # bytes with blanks between them, as they are pasted: no frame has one byte
+    for line in pure.decode(name, texts, layer=layer, options=_pairs(option or [])):
+        readings += "error" not in line
+        printing.line(line)
+    if not readings:
+        raise GatewayError("EG-DECODE-NOTHING")
+    return Exit.DONE
+
+
+def _pairs(words: list[str]) -> dict[str, object]:
+    """Options as they were typed, by name."""
+    found: dict[str, object] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise GatewayError("EG-USAGE", f"--option wants KEY=VALUE, not {word!r}")
+        if key in found:
+            raise GatewayError("EG-USAGE", f"--option {key} is given twice")
+        found[key] = value
+    return found
+
+
+def _stdin() -> str:
+    """Standard input, without the line end that `echo` adds."""
+    if sys.stdin.isatty():
+        raise GatewayError("EG-USAGE", "nothing to decode: give hexadecimal bytes, or pipe them in")
+    data = sys.stdin.buffer.read(LONGEST_INPUT + 1)
+    if len(data) > LONGEST_INPUT:
+        raise GatewayError(
+            "EG-USAGE", f"standard input is longer than {printing.size(LONGEST_INPUT)}: cut it"
+        )
+    if data.endswith(b"\n") and not data.endswith(b"\r\n"):
+        data = data[:-1]
+    return data.decode("utf-8", "surrogateescape")
+
+
+command(app, "list")(listed)
+command(app, "info")(info)
+command(app, "decode")(decode)
