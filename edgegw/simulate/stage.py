@@ -1,0 +1,211 @@
+"""A street's worth of virtual sensors, alive in one thread until they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from edgegw.simulate import numbers
+from edgegw.simulate.devices import (
+    Device,
+    Level,
+    RtuDevice,
+    Said,
+    Say,
+    Surroundings,
+    Talker,
+    TcpDevice,
+    Transmitter,
+)
+from edgegw.simulate.faults import Condition, Faults
+from edgegw.simulate.frames import ld2450_frame, sds011_frame
+from edgegw.simulate.ledger import Ledger
+from edgegw.simulate.people import Passages
+from edgegw.simulate.radar import CrowdRadar, ParadeRadar
+from edgegw.simulate.scenario import Street
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from edgegw.simulate.scenario import Scenario
+
+# Making a pty takes microseconds; a machine that needs longer than this cannot run sensors.
+START_S: Final = 10.0
+# The transmitter's address as it leaves the factory (RT-ZS-BZ manual V2.2).
+UNIT: Final = 1
+
+
+@dataclass(frozen=True)
+class VirtualSensor:
+    """One sensor of the street: its id, its model (a key of MODELS) and, for one that talks, its period."""
+
+    id: str
+    model: str
+    period_s: float = 1.0
+
+
+#: One sensor per family, and the sound one on both kinds of Modbus; periods as the devices have them.
+STREET: Final = (
+    VirtualSensor("air-1", "sds011", 1.0),
+    VirtualSensor("sound-1", "renke-rtu"),
+    VirtualSensor("sound-2", "renke-tcp"),
+    VirtualSensor("flow-1", "ld2450", 0.1),
+)
+
+
+class Stage:
+    """Runs virtual sensors: `start`, look at `addresses`, `stop`; also a context manager.
+
+    Pseudo-terminals appear as `DIRECTORY/dev/<id>`. With `numbered` every value says which frame or answer it
+    came from, whatever the scenario, and each sensor keeps its ledger in `DIRECTORY/ledger/`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        scenario: Scenario,
+        *,
+        seed: int = 1,
+        sensors: Sequence[VirtualSensor] = STREET,
+        faults: Faults | None = None,
+        numbered: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._scenario = scenario
+        self._seed = seed
+        self._faults = faults or Faults(scenario.fault, repeat_s=scenario.repeat, seed=seed)
+        self._numbered = numbered
+        self._crowd: CrowdRadar | None = None
+        self._began = time.monotonic()
+        self._devices = {sensor.id: self._device(sensor) for sensor in sensors}
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where each sensor is found: the path of its port, or `host:port`; after `start`."""
+        return {name: device.address for name, device in self._devices.items()}
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the sensors before their time; None while they live."""
+        return self._failure
+
+    def second(self) -> float:
+        """The scenario's second: monotonic time since the start."""
+        return time.monotonic() - self._began
+
+    def link_down(self) -> bool:
+        """Whether the script wants the broker to be gone now."""
+        return self._faults.link_down(self.second())
+
+    def passed(self) -> Passages:
+        """The truth about the people so far; zeros when no radar watches a crowd."""
+        return self._crowd.crowd.passed(self.second()) if self._crowd else Passages(0, 0)
+
+    def received(self, sensor: str) -> int:
+        """How many bytes somebody sent to a sensor that only talks."""
+        device = self._devices[sensor]
+        return device.received if isinstance(device, Talker) else 0
+
+    def start(self) -> None:
+        """Bring all wires up and let the sensors live; raises OSError when a wire cannot be made."""
+        ready: Future[None] = Future()
+        self._began = time.monotonic()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(ready)), name="virtual sensors", daemon=True
+        )
+        self._thread.start()
+        ready.result(START_S)
+
+    def stop(self) -> None:
+        """Take everything down and wait for it; may be called again."""
+        if self._thread is None or self._loop is None or self._running is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._running.cancel)
+        self._thread.join(START_S)
+        self._thread = None
+
+    async def _main(self, ready: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._running = asyncio.create_task(self._live(ready))
+        try:
+            await self._running
+        except asyncio.CancelledError:
+            # That is how `stop` ends it.
+            return
+        except BaseException as error:
+            self._failure = error
+            if not ready.done():
+                ready.set_exception(error)
+                return
+            raise
+
+    async def _live(self, ready: Future[None]) -> None:
+        for device in self._devices.values():
+            await device.plug()
+        async with asyncio.TaskGroup() as group:
+            for name, device in self._devices.items():
+                group.create_task(device.run(), name=name)
+            ready.set_result(None)
+
+    def _device(self, sensor: VirtualSensor) -> Device:
+        def condition(number: int, t: float) -> Condition:
+            return self._faults.condition(sensor.id, number, t)
+
+        ledger = Ledger(self._directory / "ledger" if self._numbered else None, sensor.id)
+        around = Surroundings(self.second, condition, ledger)
+        link = self._directory / "dev" / sensor.id
+        street = Street(self._scenario, self._seed)
+        makers: Mapping[str, Callable[[], Device]] = {
+            "sds011": lambda: Talker(link, sensor.period_s, self._air(street), around),
+            "ld2450": lambda: Talker(link, sensor.period_s, self._flow(), around),
+            "renke-rtu": lambda: RtuDevice(link, Transmitter(UNIT, self._level(street), around)),
+            "renke-tcp": lambda: TcpDevice(Transmitter(UNIT, self._level(street), around)),
+        }
+        if sensor.model not in makers:
+            raise ValueError(f"no virtual sensor {sensor.model!r}; there are {', '.join(makers)}")
+        return makers[sensor.model]()
+
+    def _air(self, street: Street) -> Say:
+        def say(number: int, t: float) -> Said:
+            fine, coarse = numbers.air(number) if self._numbered else street.dust(number, t)
+            return Said(sds011_frame(fine, coarse), {"pm2_5": fine / 10, "pm10": coarse / 10})
+
+        return say
+
+    def _level(self, street: Street) -> Level:
+        return (lambda number, _t: numbers.level(number)) if self._numbered else street.level
+
+    def _flow(self) -> Say:
+        if self._numbered:
+            parade = ParadeRadar()
+
+            def count(number: int, t: float) -> Said:
+                targets = parade.targets(number, t)
+                return Said(ld2450_frame(targets), {"targets": len(targets)}, parade.leg(t))
+
+            return count
+        crowd = self._crowd = CrowdRadar(self._seed, self._scenario.people.per_minute)
+
+        def watch(number: int, t: float) -> Said:
+            targets = crowd.targets(number, t)
+            seen = sum(target.resolution_mm > 0 for target in targets)
+            return Said(ld2450_frame(targets), {"targets": seen})
+
+        return watch
