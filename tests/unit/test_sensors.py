@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from fakes_clock import FakeClock
+
+from edgegw import registry
+from edgegw.config import Sensor
+from edgegw.driver import (
+    QUANTITIES,
+    Block,
+    FixedLength,
+    FrameError,
+    PollDriver,
+    Reading,
+    SerialLine,
+    StreamDriver,
+)
+from edgegw.ports.errors import PortError
+from edgegw.sensors import Sensors
+from edgegw.views import MAX_REASONS, View
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+TEMPERATURE = QUANTITIES["temperature"]
+
+
+@dataclass(frozen=True)
+class Talker(StreamDriver):
+    """One byte is a frame: its value; 0xFF is a defect of the driver."""
+
+    line = SerialLine(9600)
+    framing = FixedLength(b"T", 2)
+    quantities = ("temperature",)
+
+    def decode(self, frame: bytes) -> Sequence[Reading]:
+        if frame[1] == 0xFF:
+            raise ZeroDivisionError("a defect")
+        if frame[1] == 0xFE:
+            raise FrameError("checksum")
+        return [Reading(TEMPERATURE, float(frame[1]))]
+
+
+@dataclass(frozen=True)
+class Polled(PollDriver):
+    """One register is the temperature."""
+
+    quantities = ("temperature",)
+
+    def lines(self) -> Sequence[SerialLine]:
+        return [SerialLine(9600)]
+
+    def blocks(self) -> Sequence[Block]:
+        return [Block(3, 0, 1)]
+
+    def decoder(self) -> Polled:
+        return self
+
+    def decode(
+        self, answers: Sequence[Sequence[int] | FrameError], now: float
+    ) -> Sequence[Reading | FrameError]:
+        del now
+        return [
+            answer if isinstance(answer, FrameError) else Reading(TEMPERATURE, float(answer[0]))
+            for answer in answers
+        ]
+
+
+class FakePort:
+    """A serial device whose bytes and end come from the test."""
+
+    def __init__(self, on_data: Callable[[bytes, float], None], on_open: Callable[[], None]) -> None:
+        self._on_data = on_data
+        self._on_open = on_open
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.written: list[bytes] = []
+
+    async def run(self) -> None:
+        self._on_open()
+        await self._ended
+
+    async def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def say(self, data: bytes, now: float) -> None:
+        try:
+            self._on_data(data, now)
+        except Exception as error:  # noqa: BLE001 -- as the real port: what on_data raises ends run
+            self._ended.set_exception(error)
+
+    def unplug(self) -> None:
+        self._ended.set_exception(PortError("unplugged", "It was pulled out.", "Plug it in."))
+
+
+class FakeBus:
+    """A Modbus line whose answers come from the test."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.polls = 0
+        self.closed = False
+
+    async def poll(self, unit: int, blocks: Sequence[Block], *, timeout_s: float, min_gap_s: float) -> Any:
+        del unit, blocks, timeout_s, min_gap_s
+        self.polls += 1
+        answer = self.answers.pop(0) if self.answers else [[20]]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class World:
+    """Wires, sink and clock in one."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    ports: dict[str, list[FakePort]] = field(default_factory=dict)
+    buses: dict[str, FakeBus] = field(default_factory=dict)
+    taken: list[tuple[str, float]] = field(default_factory=list)
+
+    def serial(self, path: str, line: SerialLine, on_data: Any, on_open: Any) -> FakePort:
+        del line
+        port = FakePort(on_data, on_open)
+        self.ports.setdefault(path, []).append(port)
+        return port
+
+    def rtu(self, path: str, line: SerialLine) -> FakeBus:
+        del line
+        return self.buses.setdefault(path, FakeBus())
+
+    def tcp(self, host: str, port: int) -> FakeBus:
+        return self.buses.setdefault(f"{host}:{port}", FakeBus())
+
+    def readings(self, sensor: str, readings: Sequence[Reading], monotonic: float) -> int:
+        del monotonic
+        self.taken += [(sensor, reading.value) for reading in readings]
+        return len(readings)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def sensors(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sensors]:
+    drivers = {"talker": Talker(), "polled": Polled()}
+    monkeypatch.setattr(registry, "make", lambda name, _: drivers[name])
+    made = Sensors(
+        world,
+        world,
+        world.clock,
+        structlog.wrap_logger(structlog.testing.CapturingLogger()),
+        simulated=False,
+        listen=lambda *_: None,
+    )
+    yield made
+    await made.stop()
+
+
+def talker(port: str, interval: float | None = None) -> Sensor:
+    from pathlib import Path
+
+    return Sensor(driver="talker", port=Path(port), interval=interval, stale_after=30.0)
+
+
+async def test_a_frame_becomes_a_reading_and_a_state(sensors: Sensors, world: World) -> None:
+    await sensors.apply({"air-1": talker("/dev/a")})
+    await world.clock.run(0)
+    view = sensors.views["air-1"]
+    assert view.state(world.clock.monotonic()) == "starting"
+    world.ports["/dev/a"][0].say(b"T\x15", world.clock.monotonic())
+    assert world.taken == [("air-1", 21.0)]
+    assert view.as_dict(world.clock.monotonic())["last"] == {"temperature": 21.0}
+    assert view.state(world.clock.monotonic()) == "ok"
+    assert view.state(world.clock.monotonic() + 31) == "stale"
+
+
+async def test_a_refused_frame_is_counted_by_its_reason(sensors: Sensors, world: World) -> None:
+    await sensors.apply({"air-1": talker("/dev/a")})
+    await world.clock.run(0)
+    world.ports["/dev/a"][0].say(b"T\xfeT\x01", world.clock.monotonic())
+    assert sensors.views["air-1"].errors == {"checksum": 1}
+    assert world.taken == [("air-1", 1.0)]
+
+
+async def test_a_driver_that_raises_stops_only_its_own_sensor_and_starts_afresh(
+    sensors: Sensors, world: World
+) -> None:
+    await sensors.apply({"air-1": talker("/dev/a"), "air-2": talker("/dev/b")})
+    await world.clock.run(0)
+    world.ports["/dev/a"][0].say(b"T\xff", world.clock.monotonic())
+    await world.clock.run(0)
+    assert sensors.views["air-1"].state(world.clock.monotonic()) == "driver_failed"
+    world.ports["/dev/b"][0].say(b"T\x02", world.clock.monotonic())
+    assert world.taken == [("air-2", 2.0)]
+    await world.clock.run(2.0)
+    world.ports["/dev/a"][1].say(b"T\x03", world.clock.monotonic())
+    assert sensors.views["air-1"].state(world.clock.monotonic()) == "ok"
+
+
+async def test_a_port_that_goes_away_is_opened_again_within_ten_seconds_for_ever(
+    sensors: Sensors, world: World
+) -> None:
+    await sensors.apply({"air-1": talker("/dev/a")})
+    for attempt in range(8):
+        await world.clock.run(10.0)
+        assert len(world.ports["/dev/a"]) == attempt + 1
+        world.ports["/dev/a"][attempt].unplug()
+        await world.clock.run(0)
+        assert sensors.views["air-1"].state(world.clock.monotonic()) == "unplugged"
+    assert sensors.views["air-1"].errors == {"unplugged": 8}
+
+
+async def test_a_polled_sensor_is_polled_at_once_and_then_each_interval(
+    sensors: Sensors, world: World
+) -> None:
+    from edgegw.config import Address
+
+    host = Address("10.0.0.5", 502)
+    await sensors.apply({"sound-1": Sensor(driver="polled", host=host, interval=10.0, stale_after=30.0)})
+    await world.clock.run(0)
+    bus = world.buses["10.0.0.5:502"]
+    assert bus.polls == 1
+    bus.answers = [[FrameError("no_reply")], PortError("refused", "It refuses.", "Look.")]
+    await world.clock.run(10.0)
+    assert sensors.views["sound-1"].state(world.clock.monotonic()) == "no_answer"
+    await world.clock.run(10.0)
+    assert sensors.views["sound-1"].state(world.clock.monotonic()) == "unplugged"
+    await world.clock.run(10.0)
+    assert bus.polls == 4
+    assert sensors.views["sound-1"].errors == {"no_reply": 1, "refused": 1}
+    assert world.taken == [("sound-1", 20.0)] * 2
+
+
+async def test_apply_leaves_what_did_not_change_alone(sensors: Sensors, world: World) -> None:
+    assert await sensors.apply({"air-1": talker("/dev/a"), "air-2": talker("/dev/b")}) == ["air-1", "air-2"]
+    await world.clock.run(0)
+    changed = {"air-1": talker("/dev/a"), "air-2": talker("/dev/c"), "air-3": talker("/dev/d")}
+    assert await sensors.apply(changed) == ["air-2", "air-3"]
+    await world.clock.run(0)
+    assert [len(world.ports[path]) for path in ("/dev/a", "/dev/b", "/dev/c", "/dev/d")] == [1, 1, 1, 1]
+    assert await sensors.apply({}) == []
+    assert sensors.views == {}
+
+
+async def test_a_bus_is_shared_and_closed_with_its_last_sensor(sensors: Sensors, world: World) -> None:
+    from pathlib import Path
+
+    both = {
+        name: Sensor(driver="polled", port=Path("/dev/bus"), unit=unit, interval=1.0, stale_after=3.0)
+        for unit, name in enumerate(("sound-1", "sound-2"), 1)
+    }
+    await sensors.apply(both)
+    await world.clock.run(0)
+    (bus,) = world.buses.values()
+    await sensors.apply({"sound-1": both["sound-1"]})
+    assert not bus.closed
+    await sensors.apply({})
+    assert bus.closed
+
+
+def test_reasons_are_bounded_whatever_a_driver_invents() -> None:
+    view = View("air-1", "talker", 30.0, 0.0, simulated=False)
+    for number in range(10 * MAX_REASONS):
+        view.error(f"reason {number}")
+    assert len(view.errors) <= MAX_REASONS + 1
+    assert sum(view.errors.values()) == 10 * MAX_REASONS
