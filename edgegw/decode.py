@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edgegw import registry
-from edgegw.driver import Driver, FrameError, Reading, StreamDriver
+from edgegw.driver import Driver, FrameError, Notice, Outcome, Reading, StreamDriver
 from edgegw.framing import Framer
 from edgegw.problems import GatewayError
 
@@ -81,7 +81,7 @@ def is_text(layer: str) -> bool:
     return layer == "ascii-line" or layer.endswith("-json")
 
 
-def _frames(driver: StreamDriver, chunks: Iterable[bytes]) -> Iterator[Reading | FrameError]:
+def _frames(driver: StreamDriver, chunks: Iterable[bytes]) -> Iterator[Outcome]:
     """Each chunk is exactly one frame."""
     decoder = driver.decoder()
     for number, chunk in enumerate(chunks):
@@ -92,10 +92,10 @@ def _frames(driver: StreamDriver, chunks: Iterable[bytes]) -> Iterator[Reading |
             yield from _told(partial(decoder.decode, chunk, number * driver.period_s))
 
 
-def _stream(driver: StreamDriver, chunks: Sequence[bytes]) -> Iterator[Reading | FrameError]:
+def _stream(driver: StreamDriver, chunks: Sequence[bytes]) -> Iterator[Outcome]:
     """The chunks are one stream, cut anywhere."""
     decoder, framer = driver.decoder(), Framer(driver.framing)
-    found: list[Reading | FrameError] = []
+    found: list[Outcome] = []
     now, silent = 0.0, True
 
     def take(frame: bytes) -> None:
@@ -115,10 +115,10 @@ def _stream(driver: StreamDriver, chunks: Sequence[bytes]) -> Iterator[Reading |
 
 def _layered(
     name: str, driver: Driver, layer: str, chunks: Iterable[bytes], context: Mapping[str, object]
-) -> Iterator[Reading | FrameError]:
+) -> Iterator[Outcome]:
     """Each chunk is one input of a layer that the driver knows."""
 
-    def readings(data: bytes) -> Sequence[Reading]:
+    def readings(data: bytes) -> Sequence[Outcome]:
         try:
             found = driver.decode_layer(layer, data, context)
         except FrameError:
@@ -134,7 +134,7 @@ def _layered(
         yield from _told(partial(readings, chunk))
 
 
-def _told(readings: Callable[[], Iterable[Reading]]) -> Sequence[Reading | FrameError]:
+def _told(readings: Callable[[], Iterable[Outcome]]) -> Sequence[Outcome]:
     """What one input gives: readings, or the one reason why there are none."""
     try:
         return _tried(readings) or (FrameError("no_data"),)
@@ -142,7 +142,7 @@ def _told(readings: Callable[[], Iterable[Reading]]) -> Sequence[Reading | Frame
         return (error,)
 
 
-def _tried(readings: Callable[[], Iterable[Reading]]) -> Sequence[Reading]:
+def _tried(readings: Callable[[], Iterable[Outcome]]) -> Sequence[Outcome]:
     """What a driver gives; whatever it raises besides FrameError is its own defect, and said to be."""
     try:
         return tuple(readings())
@@ -154,9 +154,11 @@ def _tried(readings: Callable[[], Iterable[Reading]]) -> Sequence[Reading]:
         ) from error
 
 
-def _lines(found: Iterable[Reading | FrameError]) -> Iterator[dict[str, Any]]:
+def _lines(found: Iterable[Outcome]) -> Iterator[dict[str, Any]]:
     """Readings and refusals as plain values."""
     for each in found:
+        if isinstance(each, Notice):
+            continue  # it is about the device, not about what was measured
         if isinstance(each, FrameError):
             yield {"error": each.reason}
         elif not math.isfinite(each.value):

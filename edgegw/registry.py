@@ -18,7 +18,16 @@ from importlib.metadata import EntryPoint, entry_points
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgegw.driver import QUANTITIES, Driver, PollDriver, StreamDriver
+from edgegw.driver import (
+    QUANTITIES,
+    AdvertDriver,
+    AskDriver,
+    AudioDriver,
+    Driver,
+    MessageDriver,
+    PollDriver,
+    StreamDriver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +35,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 GROUP: Final = "edgegw.drivers"
+#: The classes of which every driver extends one.
+KINDS: Final = (StreamDriver, AskDriver, PollDriver, AdvertDriver, MessageDriver, AudioDriver)
 # What a package says about its own failure is quoted so far: one line on a terminal.
 LONGEST_QUOTE: Final = 200
 
@@ -236,8 +247,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _fault(found: object) -> str:
     """Why an entry point is no driver; empty when it is one."""
-    if not isinstance(found, type) or not issubclass(found, StreamDriver | PollDriver):
-        return f"{found!r} is neither a StreamDriver nor a PollDriver"
+    if not isinstance(found, type) or not issubclass(found, KINDS):
+        return f"{found!r} is none of {', '.join(kind.__name__ for kind in KINDS)}"
     if "__dataclass_fields__" not in vars(found):
         return f"{found.__qualname__} is no dataclass: write @dataclass(frozen=True) above it"
     missing: frozenset[str] = getattr(found, "__abstractmethods__", frozenset())

@@ -26,6 +26,7 @@ class State(StrEnum):
     UNPLUGGED = "unplugged"
     NO_ANSWER = "no_answer"
     DRIVER_FAILED = "driver_failed"
+    PAUSED = "paused"
     DISABLED = "disabled"
     SIMULATED = "simulated"
 
@@ -48,6 +49,8 @@ class View:
     why: str = ""
     todo: str = ""
     checks: frozenset[str] = frozenset()
+    #: The newest notice of the device by what it is about.
+    notices: dict[str, str] = field(default_factory=dict)
 
     def error(self, reason: str) -> None:
         """Count a frame or poll that gave no reading."""

@@ -1,4 +1,4 @@
-"""The real ports and buses of this machine, as `sensors` asks for them.
+"""The real ports and buses of this machine, as `sensing` asks for them.
 
 Each library is imported with the first sensor that needs it: pymodbus alone takes 80 ms and 3 MiB.
 """
@@ -27,19 +27,19 @@ class RealWires:
         on_data: Callable[[bytes, float], None],
         on_open: Callable[[], None],
     ) -> SerialPort:
-        """See `sensors.Wires`."""
+        """See `sensing.wires.Wires`."""
         from edgegw.ports.serial import SerialPort
 
         return SerialPort(path, line, on_data=on_data, on_open=on_open)
 
     def rtu(self, path: str, line: SerialLine) -> RtuBus:
-        """See `sensors.Wires`."""
+        """See `sensing.wires.Wires`."""
         from edgegw.ports.modbus import RtuBus
 
         return RtuBus(path, line)
 
     def tcp(self, host: str, port: int) -> TcpBus:
-        """See `sensors.Wires`."""
+        """See `sensing.wires.Wires`."""
         from edgegw.ports.modbus import TcpBus
 
         return TcpBus(host, port)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgegw.config.kinds import Multiple, suggest
 from edgegw.config.models import DEFAULT_INTERVAL, Quality, Sensor, Uplink, fields
 from edgegw.config.units import show_seconds
-from edgegw.driver import PollDriver, StreamDriver
+from edgegw.driver import AskDriver, PollDriver, StreamDriver
 from edgegw.registry import BrokenDriverError, DriverError, OptionsError
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 # sun_path of unix(7) has 108 bytes, the last one zero.
 MAX_SOCKET_PATH = 107
+
+# What to write where neither port nor host stands: for a serial device, for a Modbus device.
+_MISSING_WIRE = (
+    'needs port = "/dev/serial/by-id/…": {} is on a serial line (or host = "10.0.0.5:4001" behind a serial server)',
+    'needs port = "/dev/serial/by-id/…" (RTU) or host = "10.0.0.5:502" (TCP)',
+)
 
 Note = tuple[tuple[str, ...], str]
 
@@ -157,11 +163,12 @@ def _check_wire(tree: Tree, name: str, sensor: Sensor, driver: Driver) -> list[N
     here = ("sensor", name)
     if sensor.port is not None and sensor.host is not None:
         tree.mistake((*here, "host"), "stands beside port; a sensor has one of the two")
-    elif isinstance(driver, StreamDriver) and sensor.port is None:
-        where = (*here, "host") if sensor.host is not None else here
-        tree.mistake(where, f'needs port = "/dev/serial/by-id/…": {sensor.driver} is on a serial line')
-    elif isinstance(driver, PollDriver) and sensor.port is None and sensor.host is None:
-        tree.mistake(here, 'needs port = "/dev/serial/by-id/…" (RTU) or host = "10.0.0.5:502" (TCP)')
+    elif not isinstance(driver, StreamDriver | AskDriver | PollDriver):
+        for key in ("port", "host"):
+            if getattr(sensor, key) is not None:
+                tree.mistake((*here, key), f"has no meaning for {sensor.driver}, which is on no such wire")
+    elif sensor.port is None and sensor.host is None:
+        tree.mistake(here, _MISSING_WIRE[isinstance(driver, PollDriver)].format(sensor.driver))
     if isinstance(driver, PollDriver) and sensor.port is not None and not 1 <= sensor.unit <= 247:
         tree.mistake((*here, "unit"), "must be from 1 to 247 on a serial line")
     if sensor.average is not None and sensor.interval is not None and sensor.average < 2 * sensor.interval:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from edgegw.driver import SerialLine
     from edgegw.keeper import Committed
-    from edgegw.sensors import Bus
+    from edgegw.sensing.wires import Bus
 
 #: Records that may wait for the disk: what lies between the sensor and the keeper in a busy daemon.
 LEAD: Final = 10_000
@@ -59,17 +59,17 @@ class Flood:
         on_data: Callable[[bytes, float], None],
         on_open: Callable[[], None],
     ) -> Flood:
-        """See `sensors.Wires`."""
+        """See `sensing.wires.Wires`."""
         del path, line, on_open
         self._on_data = on_data
         return self
 
     def rtu(self, path: str, line: SerialLine) -> Bus:
-        """See `sensors.Wires`."""
+        """See `sensing.wires.Wires`."""
         raise AssertionError(path, line)
 
     def tcp(self, host: str, port: int) -> Bus:
-        """See `sensors.Wires`."""
+        """See `sensing.wires.Wires`."""
         raise AssertionError(host, port)
 
     async def run(self) -> None:

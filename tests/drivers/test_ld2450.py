@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import readings
 
 from edgegw import registry
 from edgegw.driver import FrameError
@@ -22,7 +23,7 @@ targets = st.builds(Target, st.just(1), number, number, number, st.integers(1, 6
 
 def shown(frame: bytes, **options: Any) -> list[dict[str, int]]:
     """The tracks that a reading of `targets` shows."""
-    found = Ld2450(**options).decode(frame)[0]
+    found = readings(Ld2450(**options).decode(frame))[0]
     assert found.meta is not None
     assert found.value == len(found.meta["targets"])
     return list(found.meta["targets"])
@@ -75,14 +76,14 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 
 
 def test_without_a_line_nothing_is_counted() -> None:
-    assert [found.quantity.name for found in Ld2450().decode(MANUAL)] == ["targets"]
+    assert [found.quantity.name for found in readings(Ld2450().decode(MANUAL))] == ["targets"]
     assert Ld2450().emits() == ("targets",)
 
 
 def test_with_a_line_each_frame_says_how_many_passed() -> None:
     driver = registry.make("ld2450", {"line": [[-2, 3], [2, 3]], "hysteresis": "30cm"})
     assert isinstance(driver, Ld2450)
-    found = [(reading.quantity.name, reading.value) for reading in driver.decode(MANUAL)]
+    found = [(reading.quantity.name, reading.value) for reading in readings(driver.decode(MANUAL))]
     assert found == [("targets", 1), ("count_in", 0), ("count_out", 0)]
     assert json.dumps(found[1][1]) == "0"
     assert [name for name, _ in found] == list(driver.emits())

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import readings
 
-from edgegw.driver import FrameError, Quality, Reading
+from edgegw.driver import FrameError, Outcome, Quality
 from edgegw.framing import Framer
 from edgegw_drivers.sds011 import Sds011
 from edgegw_drivers.sds011.frame import encode_frame, parse
@@ -19,8 +20,8 @@ ZEROS = encode_frame(0, 0)
 WARM = Sds011(warm_up_time="0s")
 
 
-def told(readings: Sequence[Reading]) -> list[tuple[str, float, int | None, tuple[str, ...]]]:
-    return [(found.quantity.name, found.value, found.flag, found.checks) for found in readings]
+def told(outcomes: Sequence[Outcome]) -> list[tuple[str, float, int | None, tuple[str, ...]]]:
+    return [(found.quantity.name, found.value, found.flag, found.checks) for found in readings(outcomes)]
 
 
 def plain(pm2_5: float, pm10: float) -> list[tuple[str, float, int | None, tuple[str, ...]]]:

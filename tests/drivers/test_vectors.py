@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from outcomes import readings
 
 from edgegw import registry
 from edgegw.decode import FRAME, STREAM, decode
@@ -81,7 +82,7 @@ def stream_driver(file: str, vector: Vector) -> StreamDriver:
     return driver
 
 
-def as_shown(readings: Sequence[Reading]) -> list[dict[str, Any]]:
+def as_shown(found: Sequence[Reading]) -> list[dict[str, Any]]:
     return [
         {
             "quantity": reading.quantity.name,
@@ -89,7 +90,7 @@ def as_shown(readings: Sequence[Reading]) -> list[dict[str, Any]]:
             "unit": reading.quantity.unit,
             "meta": dict(reading.meta or {}),
         }
-        for reading in readings
+        for reading in found
     ]
 
 
@@ -138,9 +139,9 @@ def test_the_driver_alone_decodes_a_frame_to_what_was_published_or_refuses_it(
             decoder.decode(octets(vector), 0.0)
         assert refused.value.reason == vector["error"]
         return
-    readings = decoder.decode(octets(vector), 0.0)
-    assert all(reading.flag is None for reading in readings)
-    agrees(as_shown(readings), vector["expect"], vector.get("tolerance", 0))
+    found = readings(decoder.decode(octets(vector), 0.0))
+    assert all(reading.flag is None for reading in found)
+    agrees(as_shown(found), vector["expect"], vector.get("tolerance", 0))
 
 
 @pytest.mark.parametrize(("file", "vector"), kept(STREAM))
@@ -153,13 +154,13 @@ def test_a_stream_gives_the_published_frames_and_at_least_the_published_errors(
         octets(vector), lambda frame: decoder.decode(frame, 0.0), lambda error: errors.append(error.reason)
     )
     assert len(frames) == len(vector["expect"]["frames"])
-    for readings, expect in zip(frames, vector["expect"]["frames"], strict=True):
-        agrees(as_shown(readings), expect, vector.get("tolerance", 0))
+    for outcomes, expect in zip(frames, vector["expect"]["frames"], strict=True):
+        agrees(as_shown(readings(outcomes)), expect, vector.get("tolerance", 0))
     for reason in vector["expect"]["errors"]:
         errors.remove(reason)
     lines = shown(file, vector)
     assert [line for line in lines if "error" not in line] == [
-        line for readings in frames for line in as_shown(readings)
+        line for outcomes in frames for line in as_shown(readings(outcomes))
     ]
     assert {line["error"] for line in lines if "error" in line} >= set(vector["expect"]["errors"])
 

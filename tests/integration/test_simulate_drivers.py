@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from outcomes import readings
 
 from edgegw import registry
 from edgegw.driver import FrameError, StreamDriver
@@ -25,8 +26,8 @@ def stream(name: str, **options: object) -> StreamDriver:
 @pytest.mark.parametrize("number", [0, 1, 4_999, 5_000, 123_456, numbers.AIR_PERIOD - 1])
 def test_the_air_driver_reads_the_number_that_the_virtual_sensor_wrote(number: int) -> None:
     fine, coarse = numbers.air(number)
-    readings = stream("sds011").decoder().decode(sds011_frame(fine, coarse), 100.0)
-    values = {reading.quantity.name: reading.value for reading in readings}
+    found = readings(stream("sds011").decoder().decode(sds011_frame(fine, coarse), 100.0))
+    values = {reading.quantity.name: reading.value for reading in found}
     assert values == {"pm2_5": fine / 10, "pm10": coarse / 10}
 
 
@@ -47,10 +48,10 @@ def test_each_way_of_the_parade_is_counted_once_and_in_its_time() -> None:
     for number in range(frames):
         t = number * FRAME_S
         targets = radar.targets(number, t)
-        readings = {r.quantity.name: r.value for r in decoder.decode(ld2450_frame(targets), t)}
-        assert readings["targets"] == len(targets)
+        found = {r.quantity.name: r.value for r in readings(decoder.decode(ld2450_frame(targets), t))}
+        assert found["targets"] == len(targets)
         for quantity in ("count_in", "count_out"):
-            counted[radar.leg(t)._replace(quantity=quantity)] += int(readings[quantity])
+            counted[radar.leg(t)._replace(quantity=quantity)] += int(found[quantity])
     expected = {radar.leg((leg + 0.5) * radar.leg_s) for leg in range(60)}
     assert {leg for leg, times in counted.items() if times == 1} == expected
     assert counted.total() == 60
@@ -62,7 +63,7 @@ def test_a_crowds_passages_are_counted_as_they_were(seed: int) -> None:
     counted: Counter[str] = Counter()
     for number in range(3000):
         t = number * FRAME_S
-        for reading in decoder.decode(ld2450_frame(radar.targets(number, t)), t):
+        for reading in readings(decoder.decode(ld2450_frame(radar.targets(number, t)), t)):
             counted[reading.quantity.name] += int(reading.value)
     truth = radar.crowd.passed(300.0)
     # Somebody may be between the line and the far side of its band when the scene ends.

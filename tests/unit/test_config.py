@@ -411,7 +411,6 @@ def test_a_mistake_says_what_is_wrong(file: Path, text: str, mistake: str) -> No
     ("sensor", "mistake"),
     [
         ('driver = "talker"', 'sensor.a: needs port = "/dev/serial/by-id/…"'),
-        ('driver = "talker"\nhost = "x"', "sensor.a.host: needs port"),
         ('driver = "polled"', 'sensor.a: needs port = "/dev/serial/by-id/…" (RTU) or host'),
         ('driver = "polled"\nhost = "x"\nport = "/dev/x"', "sensor.a.host: stands beside port"),
         ('driver = "polled"\nport = "/dev/x"\nunit = 248', "sensor.a.unit: must be from 1 to 247"),

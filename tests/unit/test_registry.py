@@ -142,7 +142,7 @@ def test_an_unknown_driver_is_an_error_with_a_suggestion() -> None:
         ("this is no python", "X", "SyntaxError"),
         ("raise SystemExit(3)", "X", "SystemExit: 3"),
         ("raise RuntimeError('a\\nb' * 1000)", "X", "RuntimeError: a ba"),
-        ("X = 7", "X", "7 is neither a StreamDriver nor a PollDriver"),
+        ("X = 7", "X", "7 is none of StreamDriver, AskDriver"),
         ("X = 7", "Y", "AttributeError"),
         (TALKER.replace("@dataclass(frozen=True)", ""), "Talker", "is no dataclass"),
         (TALKER.replace('"temperature",', '"warmth",'), "Talker", "gives warmth"),

@@ -1,0 +1,93 @@
+"""Bluetooth LE devices that say their values in advertisements; nobody connects to them."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from edgegw.driver.about import Driver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgegw.driver.about import Outcome
+
+_LAYER = re.compile(r"ble-(manufacturer|service)-data-0x([0-9a-f]{4})", re.IGNORECASE)
+_ADDRESS = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}")
+
+
+class Advert(NamedTuple):
+    """One received advertisement.
+
+    `address` is upper case with colons; `random` says that it is no public address, and is None where the
+    radio did not say. `rssi` is in dBm. `companies` holds manufacturer data by company id, `services` service data by
+    16-bit service UUID (others are left out).
+    """
+
+    address: str
+    random: bool | None
+    rssi: int
+    companies: Mapping[int, bytes]
+    services: Mapping[int, bytes]
+
+
+class AdvertDecoder(Protocol):
+    """Decodes the advertisements of one sensor, in order."""
+
+    def decode(self, advert: Advert, now: float) -> Sequence[Outcome]:
+        """Outcomes of an advertisement heard at monotonic second `now`; FrameError when it gives none."""
+        ...
+
+    def due(self, now: float) -> Sequence[Outcome]:
+        """Outcomes that time alone brings at monotonic second `now` (a window that ended); asked each second."""
+        ...
+
+
+@dataclass(frozen=True)
+class AdvertDriver(Driver, ABC):
+    """A Bluetooth LE device. `company_ids` and `service_ids` say which advertisements are for this driver."""
+
+    kind: ClassVar[str] = "advert"
+    #: Company ids of manufacturer data, and 16-bit UUIDs of service data, that this driver decodes.
+    company_ids: ClassVar[frozenset[int]] = frozenset()
+    service_ids: ClassVar[frozenset[int]] = frozenset()
+
+    address: str = field(
+        default="",
+        metadata={"doc": "the device's address, AA:BB:CC:DD:EE:FF; `edgegw sensors scan` shows it"},
+    )
+
+    def __post_init__(self) -> None:
+        """ValueError for an address that is none."""
+        if self.address and not _ADDRESS.fullmatch(self.address.upper()):
+            raise ValueError(f"address: {self.address!r} is no Bluetooth address such as AA:BB:CC:DD:EE:FF")
+
+    def hears(self, advert: Advert) -> bool:
+        """Whether this sensor wants the advertisement: its address, and data that the driver decodes."""
+        if self.address and advert.address != self.address.upper():
+            return False
+        return not self.company_ids.isdisjoint(advert.companies) or not self.service_ids.isdisjoint(
+            advert.services
+        )
+
+    @abstractmethod
+    def decoder(self) -> AdvertDecoder:
+        """A fresh decoder for one sensor."""
+
+    def decode_layer(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome] | None:
+        """Outcomes of the payload behind a company id (`ble-manufacturer-data-0xNNNN`) or service UUID.
+
+        `options` may name the `mac` of the device where the driver's `address` is not given.
+        """
+        words = _LAYER.fullmatch(layer)
+        if words is None:
+            return None
+        number = int(words[2], 16)
+        if number not in (self.company_ids if words[1].lower() == "manufacturer" else self.service_ids):
+            return None
+        address = str(options.get("mac", "") or self.address or "00:00:00:00:00:00").upper()
+        data_of = {number: data}
+        companies, services = (data_of, {}) if words[1].lower() == "manufacturer" else ({}, data_of)
+        return self.decoder().decode(Advert(address, None, 0, companies, services), 0.0)

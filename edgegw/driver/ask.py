@@ -1,0 +1,83 @@
+"""Devices on a serial line, or behind a raw TCP socket, that are asked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from edgegw.driver.about import Driver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgegw.driver.about import Outcome
+    from edgegw.driver.serial import SerialLine
+    from edgegw.framing import Framing
+
+
+@dataclass(frozen=True)
+class Request:
+    """One exchange with a device that is asked: what is sent, and what is waited for.
+
+    The next request goes out when `replies` frames were accepted as this one's answer, or `timeout_s` seconds
+    after it was sent; `after_s` is a pause in seconds before it goes out. `changes` says that it changes the
+    device (its mode, its sleep, a setting): it is then sent only where the sensor says `allow_setup = true`.
+    `name` says in one word what is asked, for logs and for the decoder.
+    """
+
+    data: bytes
+    name: str = "read"
+    replies: int = 1
+    timeout_s: float = 1.0
+    after_s: float = 0.0
+    changes: bool = False
+
+
+class AskDecoder(Protocol):
+    """The conversation with one opened device. It decides what to ask; the gateway asks, waits and counts."""
+
+    def opening(self) -> Sequence[Request]:
+        """What is asked once after the device was opened: who it is, how it is set, what wakes it."""
+        ...
+
+    def cycle(self) -> Sequence[Request]:
+        """What is asked for one measurement, each interval; it may depend on what was answered before."""
+        ...
+
+    def decode(self, request: Request, frame: bytes, now: float) -> Sequence[Outcome]:
+        """Outcomes of a frame that came at monotonic second `now` while `request` was open.
+
+        FrameError with `whole` is the request's answer, which holds no value; any other FrameError says that
+        the frame is no answer to it (torn, late, another's): it is counted, and the waiting goes on.
+        """
+        ...
+
+    def silent(self, request: Request, now: float) -> Sequence[Outcome]:
+        """Told when `request` timed out at monotonic second `now`; the gateway has counted `no_reply`."""
+        ...
+
+
+@dataclass(frozen=True)
+class AskDriver(Driver, ABC):
+    """A device that answers requests. `line` and `framing` describe the wire.
+
+    `interval` of the sensor is the time between two cycles.
+    """
+
+    kind: ClassVar[str] = "ask"
+    layer: ClassVar[str] = "uart"
+
+    @property
+    @abstractmethod
+    def line(self) -> SerialLine:
+        """Settings of the serial line."""
+
+    @property
+    @abstractmethod
+    def framing(self) -> Framing:
+        """How answers are found in what the device sends."""
+
+    @abstractmethod
+    def decoder(self) -> AskDecoder:
+        """A fresh conversation for one opened device."""

@@ -1,0 +1,84 @@
+"""Devices on a serial line: those that talk by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from edgegw.driver.about import Driver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgegw.driver.about import Outcome
+    from edgegw.framing import Framing
+
+
+@dataclass(frozen=True)
+class SerialLine:
+    """Settings of a serial line: baud, data bits, parity (`N`, `E`, `O`), stop bits."""
+
+    baudrate: int
+    bytesize: int = 8
+    parity: str = "N"
+    stopbits: int = 1
+
+
+class StreamDecoder(Protocol):
+    """Decodes the frames of one opened serial device, in order."""
+
+    def decode(self, frame: bytes, now: float) -> Sequence[Outcome]:
+        """Outcomes of a frame that arrived at monotonic second `now`; FrameError when it gives none."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamDriver(Driver):
+    """A device on a serial line.
+
+    `line` and `framing` describe the wire. A stateless driver defines `decode` alone; one with state defines
+    `decoder` alone, which returns a fresh object per opened device. Each is the other's default.
+    """
+
+    kind: ClassVar[str] = "stream"
+    layer: ClassVar[str] = "uart"
+    line: ClassVar[SerialLine]
+    framing: ClassVar[Framing]
+    #: Usual time in seconds between two frames. It stands for the time that a capture of bytes does not hold.
+    period_s: ClassVar[float] = 1.0
+
+    def __init_subclass__(cls) -> None:
+        """TypeError for a driver that lacks a part, when its module is imported: not at three in the morning."""
+        super().__init_subclass__()
+        missing = [name for name in ("line", "framing") if not hasattr(cls, name)]
+        if cls.decode is StreamDriver.decode and cls.decoder is StreamDriver.decoder:
+            missing.append("decode() or decoder()")
+        if missing:
+            raise TypeError(f"driver {cls.__qualname__} has no {', no '.join(missing)}")
+
+    def decode(self, frame: bytes) -> Sequence[Outcome]:
+        """Readings of one whole frame that stands alone; FrameError with a reason when it gives none."""
+        return self.decoder().decode(frame, 0.0)
+
+    def decoder(self) -> StreamDecoder:
+        """A fresh decoder for one opened device."""
+        return _Stateless(self)
+
+    def setup(self) -> Sequence[bytes]:
+        """Frames that change the device's mode, sent once after opening, only with `allow_setup = true`."""
+        return ()
+
+    def request(self) -> bytes:
+        """The frame that asks for one measurement, sent each interval; empty for a device that only talks."""
+        return b""
+
+
+class _Stateless:
+    """A stateless driver seen as a decoder."""
+
+    def __init__(self, driver: StreamDriver) -> None:
+        self._decode = driver.decode
+
+    def decode(self, frame: bytes, now: float) -> Sequence[Outcome]:
+        del now
+        return self._decode(frame)
