@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +109,141 @@ class FixedLength:
     @cached_property
     def _search(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
         return re.compile(b"|".join(map(re.escape, self._starts))).search
+
+
+@dataclass(frozen=True)
+class LengthPrefixed:
+    """Frames that state their own length: a marker, a length field, perhaps an end marker.
+
+    The field lies `at` bytes from the frame's begin, has `size` bytes in `order`, and with `extra` bytes that it
+    does not count it gives the length of the whole frame. Only the `lengths` that the field may hold make a
+    candidate: a frame of another length belongs to another model, or is noise.
+    """
+
+    start: bytes | tuple[bytes, ...]
+    at: int
+    lengths: frozenset[int]
+    extra: int
+    size: int = 2
+    order: Literal["big", "little"] = "big"
+    end: bytes = b""
+
+    def __post_init__(self) -> None:
+        """ValueError when no frame could look like that."""
+        starts = _starts(self.start)
+        head = max(self.at + self.size, *map(len, starts), 0)
+        if not starts or not all(starts) or not self.lengths or min(self.lengths) < 0 or self.at < 0:
+            raise ValueError(f"no frame begins {self.start!r} and states one of {sorted(self.lengths)}")
+        if max(self.lengths) >= 256**self.size or min(self.lengths) + self.extra < head + len(self.end):
+            raise ValueError(f"lengths {sorted(self.lengths)} do not fit {self.size} bytes at {self.at}")
+
+    @cached_property
+    def longest(self) -> int:
+        """Length in bytes of the longest frame."""
+        return max(self.lengths) + self.extra
+
+    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
+        """See `Framing.find`."""
+        search, size, head = self._search, len(buffer), self.at + self.size
+        while True:
+            match = search(buffer, start)
+            if match is None:
+                # The stream may end inside a start marker: keep what could be its beginning.
+                keep = max(start, size - self._widest + 1)
+                return keep, keep
+            begin = match.start()
+            if begin + head > size:
+                return begin, begin
+            stated = int.from_bytes(buffer[begin + self.at : begin + head], self.order)
+            if stated in self.lengths:
+                stop = begin + stated + self.extra
+                if stop > size:
+                    return begin, begin
+                if buffer.endswith(self.end, begin, stop):
+                    return begin, stop
+            start = begin + 1
+
+    def refusal(self, data: bytes) -> str | None:
+        """`truncated`, `header` (also a length that does not exist), `footer`, `framing` (too long); or None."""
+        starts = _starts(self.start)
+        if not any(start.startswith(data[: len(start)]) for start in starts):
+            return "header"
+        head = self.at + self.size
+        if len(data) < head or not data.startswith(starts):
+            return "truncated"
+        stated = int.from_bytes(data[self.at : head], self.order)
+        if stated not in self.lengths:
+            return "header"
+        length = stated + self.extra
+        if len(data) < length:
+            return "truncated"
+        if not data.endswith(self.end, 0, length):
+            return "footer"
+        return "framing" if len(data) > length else None
+
+    @cached_property
+    def _widest(self) -> int:
+        return max(map(len, _starts(self.start)))
+
+    @cached_property
+    def _search(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        return re.compile(b"|".join(map(re.escape, _starts(self.start)))).search
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of text, each up to and with its `end`, of `limit` bytes at most with it; `text()` strips one.
+
+    The usual end is a line feed, with which CR LF ends too. Empty lines are skipped, and so is a line that is too
+    long, wholly. A line that is refused is never tried again from its middle: its tail may look like a value.
+    """
+
+    limit: int
+    end: bytes = b"\n"
+
+    def __post_init__(self) -> None:
+        """ValueError when no line could look like that."""
+        if not self.end or self.limit <= len(self.end):
+            raise ValueError(f"no line of {self.limit} bytes ends {self.end!r}")
+
+    @property
+    def longest(self) -> int:
+        """One byte more than a line may have: as many bytes without an end are known to be too many."""
+        return self.limit + 1
+
+    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
+        """See `Framing.find`. A `start` that follows no end lies inside a line, but for that of the buffer."""
+        width = len(self.end)
+        if start and not buffer.endswith(self.end, 0, start):
+            within = buffer.find(self.end, max(0, start - width + 1))
+            start = within + width if within >= 0 else len(buffer)
+        while (found := buffer.find(self.end, start)) >= 0:
+            stop = found + width
+            if stop - start <= self.limit and buffer[start:found].strip():
+                return start, stop
+            start = stop
+        # What is left of a line that is too long stays too long: `limit` bytes, and its end is yet to come.
+        keep = max(start, len(buffer) - self.limit)
+        return keep, keep
+
+    def refusal(self, data: bytes) -> str | None:
+        """`truncated` (no end), `framing` (several lines, or one that is too long); None for one line."""
+        if not data.endswith(self.end):
+            return "truncated"
+        return (
+            "framing" if data.find(self.end) + len(self.end) < len(data) or len(data) > self.limit else None
+        )
+
+    def text(self, line: bytes) -> str:
+        """The line without its end and the blanks around it; FrameError `malformed` for what is not ASCII."""
+        try:
+            return line.removesuffix(self.end).decode("ascii").strip()
+        except UnicodeDecodeError:
+            raise FrameError("malformed") from None
+
+
+def _starts(start: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return start if isinstance(start, tuple) else (start,)
 
 
 class Framer:

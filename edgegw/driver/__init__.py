@@ -30,7 +30,7 @@ from edgegw.driver.audio import AudioDecoder, AudioDriver
 from edgegw.driver.message import Message, MessageDecoder, MessageDriver, Pull, Push, Source, Subscription
 from edgegw.driver.poll import Answer, Block, PollDecoder, PollDriver
 from edgegw.driver.serial import SerialLine, StreamDecoder, StreamDriver
-from edgegw.framing import FixedLength, FrameError, Framing
+from edgegw.framing import FixedLength, FrameError, Framing, LengthPrefixed, Lines
 from edgegw.reading import QUANTITIES, Quality, Quantity, Reading
 
 __all__ = [
@@ -50,6 +50,8 @@ __all__ = [
     "FixedLength",
     "FrameError",
     "Framing",
+    "LengthPrefixed",
+    "Lines",
     "Message",
     "MessageDecoder",
     "MessageDriver",
