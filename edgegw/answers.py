@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from edgegw.problems import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
+    from edgegw.clock import Clock
     from edgegw.keeper import Keeper
     from edgegw.ports.thread import PortThread
     from edgegw.sensors import Sensors
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 SPOOL_BYTES: Final = 512 * 1024
 # No log has more records (an index is 64 bits on the wire, and SQLite's integers are signed).
 MAX_INDEX: Final = 2**62
+# A test of a sensor takes seconds; a technician who forgets it must not silence the sensor for the night.
+LONGEST_LOAN_S: Final = 300.0
+# How soon the end of the one who borrowed is noticed.
+LOAN_BEAT_S: Final = 0.5
 
 
 class Answers:
@@ -31,20 +36,22 @@ class Answers:
         sensors: Sensors,
         tails: Tails,
         status: Callable[[], Awaitable[dict[str, Any]]],
+        clock: Clock,
     ) -> None:
         self._keeper = keeper
         self._worker = worker
         self._sensors = sensors
         self._tails = tails
         self._status = status
+        self._clock = clock
 
     def answers(self) -> Mapping[str, Callable[[Mapping[str, Any]], Awaitable[Any]]]:
         """Operations that are answered once."""
         return {"status": self._answer_status, "spool": self._answer_spool, "heads": self._answer_heads}
 
-    def streams(self) -> Mapping[str, Callable[[Mapping[str, Any]], AsyncIterator[Any]]]:
+    def streams(self) -> Mapping[str, Callable[[Mapping[str, Any]], AsyncGenerator[Any, None]]]:
         """Operations that are answered for as long as somebody listens."""
-        return {"tail": self._tail}
+        return {"tail": self._tail, "lend": self._lend}
 
     async def _answer_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         del request
@@ -66,12 +73,22 @@ class Answers:
             for head in found
         ]
 
-    def _tail(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    def _tail(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Readings as they come, of one sensor when `sensor` is given."""
         wanted = request.get("sensor")
         if wanted is not None and wanted not in self._sensors.views:
             raise GatewayError("EG-SENSOR-UNKNOWN", f"there is no sensor {wanted!r}")
         return self._tails.listen(wanted)
+
+    async def _lend(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """Pause `sensor` and all that share its wire while somebody listens: an item at once, then a beat."""
+        wanted = request.get("sensor")
+        if wanted not in self._sensors.views:
+            raise GatewayError("EG-SENSOR-UNKNOWN", f"there is no sensor {wanted!r}")
+        async with self._sensors.lent(str(wanted)) as paused:
+            for _ in range(int(LONGEST_LOAN_S / LOAN_BEAT_S)):
+                yield {"paused": paused}
+                await self._clock.sleep(LOAN_BEAT_S)
 
 
 def _index(request: Mapping[str, Any], key: str) -> int:

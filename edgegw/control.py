@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgegw.problems import PROBLEMS, GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
 # A request names an operation and a few arguments; more is not one of ours.
@@ -44,7 +44,7 @@ class ControlServer:
         self,
         path: Path,
         answers: Mapping[str, Callable[[Mapping[str, Any]], Awaitable[Any]]],
-        streams: Mapping[str, Callable[[Mapping[str, Any]], AsyncIterator[Any]]],
+        streams: Mapping[str, Callable[[Mapping[str, Any]], AsyncGenerator[Any, None]]],
     ) -> None:
         self._path = path
         self._answers = answers
@@ -109,8 +109,11 @@ class ControlServer:
             request = _request(line)
             operation = request["op"]
             if operation in self._streams:
-                async for item in self._streams[operation](request):
-                    await _say(writer, {"item": item})
+                items = self._streams[operation](request)
+                # Closed also when the one who asked is gone: what the stream holds is given back at once.
+                async with contextlib.aclosing(items):
+                    async for item in items:
+                        await _say(writer, {"item": item})
                 await _say(writer, {"end": True})
             elif operation in self._answers:
                 await _say(writer, {"result": await self._answers[operation](request)})
@@ -152,14 +155,27 @@ def request(path: Path, operation: str, **arguments: Any) -> Any:
         return _value(next(lines, None), "result")
 
 
-def stream(path: Path, operation: str, **arguments: Any) -> Iterator[Any]:
-    """The items of a stream, each as it comes, without a time limit; raises like `request`."""
-    with _connected(path, patience=None) as (send, lines):
+def stream(
+    path: Path, operation: str, *, patience: float | None = None, **arguments: Any
+) -> Generator[Any, None, None]:
+    """The items of a stream, each as it comes; raises like `request`.
+
+    `patience` is the longest wait for an item in seconds, then EG-TIMEOUT; None waits for ever.
+    """
+    with _connected(path, patience=patience) as (send, lines):
         send({"op": operation, **arguments})
         for line in lines:
             if line.get("end"):
                 return
             yield _value(line, "item")
+
+
+@contextlib.contextmanager
+def held(path: Path, operation: str, **arguments: Any) -> Iterator[Any]:
+    """The first item of a stream; the daemon keeps to it until the context ends. Raises like `request`."""
+    with _connected(path) as (send, lines):
+        send({"op": operation, **arguments})
+        yield _value(next(lines, None), "item")
 
 
 @contextlib.contextmanager

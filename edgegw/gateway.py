@@ -113,7 +113,7 @@ class Gateway:
             noticed=self._problem,
             will=self._last_will,
         )
-        answers = Answers(self._keeper, self._worker, self._sensors, self._tails, self.status)
+        answers = Answers(self._keeper, self._worker, self._sensors, self._tails, self.status, self._clock)
         server = control.ControlServer(self._config.control.socket, answers.answers(), answers.streams())
         await server.start()
         tasks = [

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from edgegw import registry
+from edgegw.driver import StreamDriver
 from edgegw.sensors import Sensors
 from edgegw.wires import RealWires
 
@@ -83,5 +85,9 @@ async def read_once(
 
 
 def _once(sensor: Sensor) -> float | None:
-    """Every frame of a talker counts; a polled sensor is polled at its own pace."""
-    return sensor.interval if sensor.host is not None or sensor.driver == "modbus" else None
+    """Every frame of a talker counts; what is asked is asked at its own pace."""
+    try:
+        talks = issubclass(registry.load(sensor.driver), StreamDriver)
+    except registry.DriverError:
+        talks = False  # its own task says what is wrong with it
+    return None if talks else sensor.interval

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgegw import registry
 from edgegw.driver import PollDriver, StreamDriver
 from edgegw.ports.errors import PortError
+from edgegw.problems import GatewayError
 from edgegw.sensing import poll, stream
 from edgegw.sensing.buses import Buses
 from edgegw.sensing.sensing import Sensing
 from edgegw.views import State, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -86,9 +88,40 @@ class Sensors:
                 enabled=sensor.enabled,
             )
             self.views[name] = view
-            task = asyncio.create_task(self._supervise(name, sensor, view), name=f"sensor {name}")
-            self._running[name] = (sensor, task)
+            self._start(name, sensor, view)
         return fresh
+
+    def _start(self, name: str, sensor: Sensor, view: View) -> None:
+        task = asyncio.create_task(self._supervise(name, sensor, view), name=f"sensor {name}")
+        self._running[name] = (sensor, task)
+
+    @contextlib.asynccontextmanager
+    async def lent(self, name: str) -> AsyncIterator[list[str]]:
+        """Leave the wire of a sensor to somebody else until the context ends.
+
+        Gives the ids of the sensors on that wire, all of which pause meanwhile. KeyError for an unknown sensor,
+        GatewayError (EG-PORT-BUSY) while somebody else has the wire.
+        """
+        wire = _wire(self._running[name][0])
+        paused = {
+            each: sensor
+            for each, (sensor, _) in self._running.items()
+            if sensor.enabled and (each == name or (wire and _wire(sensor) == wire))
+        }
+        if any(self.views[each].trouble is State.PAUSED for each in paused):
+            raise GatewayError("EG-PORT-BUSY", f"the wire of {name} is lent to another command already")
+        for each in paused:
+            await self._halt(each)
+            self.views[each].trouble = State.PAUSED
+        try:
+            yield list(paused)
+        finally:
+            for each, sensor in paused.items():
+                view = self.views.get(each)
+                # What the configuration changed meanwhile runs already, or is gone.
+                if view is not None and view.trouble is State.PAUSED:
+                    view.trouble, view.since = None, self._clock.monotonic()
+                    self._start(each, sensor, view)
 
     async def stop(self) -> None:
         """Stop all sensors."""
@@ -96,8 +129,13 @@ class Sensors:
             await self._stop(name)
 
     async def _stop(self, name: str) -> None:
-        _, task = self._running.pop(name)
+        await self._halt(name)
+        del self._running[name]
         self.views.pop(name, None)
+
+    async def _halt(self, name: str) -> None:
+        """End a sensor's task and give its bus back."""
+        _, task = self._running[name]
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -137,6 +175,13 @@ class Sensors:
             view.error("impossible_value")
         view.took(readings, now)
         self._listen(name, readings, now)
+
+
+def _wire(sensor: Sensor) -> str:
+    """What only one program can have open: the device behind the port, or the host; empty for none."""
+    if sensor.host is not None:
+        return str(sensor.host)
+    return os.path.realpath(sensor.port) if sensor.port is not None else ""
 
 
 async def _run(sensing: Sensing, driver: Driver) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from edgegw.driver import Reading
 
@@ -41,7 +41,7 @@ class Tails:
                 queue.append(item)
                 wake.set()
 
-    async def listen(self, sensor: str | None) -> AsyncIterator[dict[str, Any]]:
+    async def listen(self, sensor: str | None) -> AsyncGenerator[dict[str, Any], None]:
         """Readings from now on, of one sensor or of all."""
         wake = asyncio.Event()
         queue = self._queues[wake] = deque(maxlen=WAITING)

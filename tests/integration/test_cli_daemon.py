@@ -19,7 +19,7 @@ from edgegw.problems import Exit, GatewayError
 from edgegw.simulate.frames import sds011_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PATIENCE_S = 60.0
@@ -134,6 +134,45 @@ def test_sensors_are_listed_and_followed(config: Path) -> None:
     ]
     assert "12.3 ug/m3" in edgegw(config, "sensors", "tail", "-n", 1).stdout
     assert edgegw(config, "sensors", "tail", "nobody").returncode == Exit.SENSOR
+
+
+def test_one_sensor_is_shown_whole(config: Path) -> None:
+    found = json.loads(edgegw(config, "sensors", "show", "air-1", "--json").stdout)
+    assert found["last"] == {"pm2_5": 12.3, "pm10": 45.6}
+    assert "pm2_5 12.3, pm10 45.6" in edgegw(config, "sensors", "show", "air-1").stdout
+    unknown = edgegw(config, "sensors", "show", "nobody")
+    assert unknown.returncode == Exit.SENSOR
+    assert "there are air-1" in unknown.stderr
+
+
+def test_a_sensor_is_tested_with_the_port_that_the_daemon_lends_and_nothing_of_it_is_stored(
+    config: Path,
+) -> None:
+    socket = config.parent / "c.sock"
+    with control.held(socket, "lend", sensor="air-1") as item:
+        assert item == {"paused": ["air-1"]}
+        assert control.request(socket, "status")["sensors"][0]["state"] == "paused"
+        busy = edgegw(config, "sensors", "test", "air-1")
+        assert busy.returncode == Exit.SENSOR
+        assert "lent to another command" in busy.stderr
+    _until(lambda: control.request(socket, "status")["sensors"][0]["state"] != "paused")
+    done = edgegw(config, "sensors", "test", "air-1", "--json")
+    assert done.returncode == Exit.DONE
+    found = json.loads(done.stdout)
+    assert (found["paused"], found["stored"]) == (["air-1"], False)
+    assert [(each["quantity"], each["value"]) for each in found["readings"]] == [
+        ("pm2_5", 12.3),
+        ("pm10", 45.6),
+    ]
+    before = control.request(socket, "status")["sensors"][0]["readings"]
+    _until(lambda: control.request(socket, "status")["sensors"][0]["readings"] > before)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
 
 
 def test_the_spool_of_a_running_daemon_is_inspected_and_verified(config: Path) -> None:

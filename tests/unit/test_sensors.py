@@ -21,6 +21,7 @@ from edgegw.driver import (
     StreamDriver,
 )
 from edgegw.ports.errors import PortError
+from edgegw.problems import GatewayError
 from edgegw.sensors import Sensors
 from edgegw.views import MAX_REASONS, View
 
@@ -266,6 +267,60 @@ async def test_a_bus_is_shared_and_closed_with_its_last_sensor(sensors: Sensors,
     assert not bus.closed
     await sensors.apply({})
     assert bus.closed
+
+
+async def test_a_lent_wire_is_left_alone_by_all_its_sensors_until_it_is_given_back(
+    sensors: Sensors, world: World
+) -> None:
+    from pathlib import Path
+
+    bus = Path("/dev/bus")
+    wanted = {
+        name: Sensor(driver="polled", port=bus, unit=unit, interval=1.0, stale_after=3.0)
+        for unit, name in enumerate(("sound-1", "sound-2"), 1)
+    }
+    await sensors.apply({**wanted, "air-1": talker("/dev/a")})
+    await world.clock.run(0)
+    (line,) = world.buses.values()
+    async with sensors.lent("sound-1") as paused:
+        assert paused == ["sound-1", "sound-2"]
+        assert line.closed
+        polls = line.polls
+        await world.clock.run(5.0)
+        assert line.polls == polls
+        states = {name: str(view.state(world.clock.monotonic())) for name, view in sensors.views.items()}
+        assert states == {"sound-1": "paused", "sound-2": "paused", "air-1": "starting"}
+        world.ports["/dev/a"][0].say(b"T\x07", world.clock.monotonic())
+        assert world.taken[-1] == ("air-1", 7.0)
+    await world.clock.run(0)
+    assert line.polls == polls + 2
+    assert sensors.views["sound-1"].state(world.clock.monotonic()) == "ok"
+
+
+async def test_what_the_configuration_changed_during_a_loan_is_not_started_twice(
+    sensors: Sensors, world: World
+) -> None:
+    await sensors.apply({"air-1": talker("/dev/a"), "air-2": talker("/dev/b")})
+    await world.clock.run(0)
+    async with sensors.lent("air-1"), sensors.lent("air-2"):
+        await sensors.apply({"air-1": talker("/dev/c")})
+        await world.clock.run(0)
+    await world.clock.run(0)
+    assert {path: len(ports) for path, ports in world.ports.items()} == {
+        "/dev/a": 1,
+        "/dev/b": 1,
+        "/dev/c": 1,
+    }
+
+
+async def test_a_sensor_is_lent_once_at_a_time(sensors: Sensors, world: World) -> None:
+    await sensors.apply({"air-1": talker("/dev/a")})
+    async with sensors.lent("air-1"):
+        with pytest.raises(GatewayError, match="wire of air-1"):
+            async with sensors.lent("air-1"):
+                pass
+    await world.clock.run(0)
+    assert len(world.ports["/dev/a"]) == 1
 
 
 def test_reasons_are_bounded_whatever_a_driver_invents() -> None:
