@@ -11,6 +11,7 @@ from edgegw.config.load import Config, ConfigError, digest, load, receive_option
 from edgegw.config.models import (
     DEFAULT_FILE,
     Batch,
+    Bluetooth,
     Clock,
     Control,
     Gateway,
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_FILE",
     "Address",
     "Batch",
+    "Bluetooth",
     "Clock",
     "Config",
     "ConfigError",

@@ -171,6 +171,20 @@ class Control:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bluetooth:
+    """`[bluetooth]`: the radio of the sensors that advertise; "" is the first one.
+
+    `scanning`: `passive` only listens, `active` also asks each device for more, `auto` is passive where BlueZ
+    allows it and where that hears the sensors.
+    """
+
+    adapter: str = setting(
+        kinds.text(r"(hci[0-9]{1,3})?", "a name such as hci0; `bluetoothctl list` shows them"), ""
+    )
+    scanning: str = setting(kinds.choice("auto", "passive", "active"), "auto")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sensor:
     """`[sensor.ID]`: one sensor. `options` are the keys that only its driver knows.
 
@@ -233,6 +247,7 @@ class Tables:
     log: Log = _table(Log)
     metrics: Metrics = _table(Metrics)
     control: Control = _table(Control)
+    bluetooth: Bluetooth = _table(Bluetooth)
     sensor: Mapping[str, Sensor] = field(
         default_factory=lambda: MappingProxyType({}), metadata={"each": Sensor}
     )

@@ -64,10 +64,17 @@ class AdvertDriver(Driver, ABC):
         if self.address and not _ADDRESS.fullmatch(self.address.upper()):
             raise ValueError(f"address: {self.address!r} is no Bluetooth address such as AA:BB:CC:DD:EE:FF")
 
+    @property
+    def everything(self) -> bool:
+        """Whether advertisements of any content are for this driver: it names no company and no service."""
+        return not (self.company_ids or self.service_ids)
+
     def hears(self, advert: Advert) -> bool:
         """Whether this sensor wants the advertisement: its address, and data that the driver decodes."""
         if self.address and advert.address != self.address.upper():
             return False
+        if self.everything:
+            return True
         return not self.company_ids.isdisjoint(advert.companies) or not self.service_ids.isdisjoint(
             advert.services
         )
