@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from edgegw.driver.about import Driver
+from edgegw.framing import Framer, FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgegw.driver.about import Outcome
     from edgegw.driver.serial import SerialLine
     from edgegw.framing import Framing
+
+# What the shell can decode of every device that is asked: one answer, or a raw stream of answers with noise.
+_ANSWER: Final = "uart"
+_STREAM: Final = "uart-stream"
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Request:
     """One exchange with a device that is asked: what is sent, and what is waited for.
 
     The next request goes out when `replies` frames were accepted as this one's answer, or `timeout_s` seconds
-    after it was sent; `after_s` is a pause in seconds before it goes out. `changes` says that it changes the
+    after it was sent; with 0 `replies` nothing is waited for. `after_s` is a pause in seconds before it goes out;
+    what arrived before it went out is never taken for its answer. `changes` says that it changes the
     device (its mode, its sleep, a setting): it is then sent only where the sensor says `allow_setup = true`.
     `name` says in one word what is asked, for logs and for the decoder.
     """
@@ -35,14 +41,21 @@ class Request:
 
 
 class AskDecoder(Protocol):
-    """The conversation with one opened device. It decides what to ask; the gateway asks, waits and counts."""
+    """The conversation with one opened device. It decides what to ask; the gateway asks, waits and counts.
+
+    A request that was not sent (it `changes` the device, and the sensor does not allow that) is neither decoded
+    nor silent: the decoder hears of it no more.
+    """
 
     def opening(self) -> Sequence[Request]:
         """What is asked once after the device was opened: who it is, how it is set, what wakes it."""
         ...
 
     def cycle(self) -> Sequence[Request]:
-        """What is asked for one measurement, each interval; it may depend on what was answered before."""
+        """What is asked for one measurement, each interval; it may depend on what was answered before.
+
+        It is called once for a cycle, before the first of its requests goes out.
+        """
         ...
 
     def decode(self, request: Request, frame: bytes, now: float) -> Sequence[Outcome]:
@@ -81,3 +94,24 @@ class AskDriver(Driver, ABC):
     @abstractmethod
     def decoder(self) -> AskDecoder:
         """A fresh conversation for one opened device."""
+
+    def decode_layer(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome] | None:
+        """Outcomes of one answer (`uart`), or of all in a raw stream (`uart-stream`), to a cycle's first request.
+
+        A driver whose frames say by themselves what they answer, or whose layer is another one, has its own.
+        """
+        del options
+        if layer not in (self.layer, _ANSWER, _STREAM):
+            return None
+        decoder = self.decoder()
+        request = decoder.cycle()[0]
+        if layer == _STREAM:
+            found: list[Outcome] = []
+            Framer(self.framing).feed(
+                data, lambda frame: found.extend(decoder.decode(request, frame, 0.0)), found.append
+            )
+            return found
+        reason = self.framing.refusal(data)
+        if reason:
+            raise FrameError(reason)
+        return decoder.decode(request, data, 0.0)
