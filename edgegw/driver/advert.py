@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from edgegw.driver.about import Driver
 
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from edgegw.driver.about import Outcome
 
 _LAYER = re.compile(r"ble-(manufacturer|service)-data-0x([0-9a-f]{4})", re.IGNORECASE)
-_ADDRESS = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}")
+# As people write addresses: with colons or dashes between the octets, or with nothing.
+_ADDRESS = re.compile(r"[0-9A-F]{2}([:-]?)[0-9A-F]{2}(\1[0-9A-F]{2}){4}")
+#: The address of an advertisement whose sender was not said.
+NOBODY = "00:00:00:00:00:00"
+
+
+def address(text: str) -> str:
+    """A Bluetooth address in upper case with colons, however it was written; ValueError when it is none."""
+    if not _ADDRESS.fullmatch(text.strip().upper()):
+        raise ValueError(f"address: {text!r} is no Bluetooth address such as AA:BB:CC:DD:EE:FF")
+    digits = re.sub("[:-]", "", text.strip().upper())
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
 
 
 class Advert(NamedTuple):
@@ -45,6 +56,23 @@ class AdvertDecoder(Protocol):
         ...
 
 
+@runtime_checkable
+class KeyedAdvertDecoder(AdvertDecoder, Protocol):
+    """A decoder that counts senders without being able to know them again.
+
+    It sees addresses only under a random key, and a driver has no randomness: whoever runs it brings the key.
+    `rekey` is called once before the first advertisement and then before each `due`.
+    """
+
+    def rekey(self, key: bytearray) -> None:
+        """Offer 32 fresh random bytes (`bytearray(secrets.token_bytes(32))`), used for nothing else.
+
+        The decoder takes them for the window that begins now or next, overwrites them with zeros when that window
+        is over, and those that it does not need at once.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class AdvertDriver(Driver, ABC):
     """A Bluetooth LE device. `company_ids` and `service_ids` say which advertisements are for this driver."""
@@ -60,9 +88,9 @@ class AdvertDriver(Driver, ABC):
     )
 
     def __post_init__(self) -> None:
-        """ValueError for an address that is none."""
-        if self.address and not _ADDRESS.fullmatch(self.address.upper()):
-            raise ValueError(f"address: {self.address!r} is no Bluetooth address such as AA:BB:CC:DD:EE:FF")
+        """Bring the address into its one form; ValueError when it is none."""
+        if self.address:
+            object.__setattr__(self, "address", address(self.address))
 
     @property
     def everything(self) -> bool:
@@ -71,7 +99,7 @@ class AdvertDriver(Driver, ABC):
 
     def hears(self, advert: Advert) -> bool:
         """Whether this sensor wants the advertisement: its address, and data that the driver decodes."""
-        if self.address and advert.address != self.address.upper():
+        if self.address and advert.address != self.address:
             return False
         if self.everything:
             return True
@@ -94,7 +122,7 @@ class AdvertDriver(Driver, ABC):
         number = int(words[2], 16)
         if number not in (self.company_ids if words[1].lower() == "manufacturer" else self.service_ids):
             return None
-        address = str(options.get("mac", "") or self.address or "00:00:00:00:00:00").upper()
+        sender = address(str(options.get("mac", "") or self.address or NOBODY))
         data_of = {number: data}
         companies, services = (data_of, {}) if words[1].lower() == "manufacturer" else ({}, data_of)
-        return self.decoder().decode(Advert(address, None, 0, companies, services), 0.0)
+        return self.decoder().decode(Advert(sender, None, 0, companies, services), 0.0)
