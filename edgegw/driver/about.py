@@ -41,6 +41,14 @@ class Driver:
     #: Options that `edgegw drivers decode` uses unless told otherwise: it shows what a frame says, unfiltered.
     decode_options: ClassVar[Mapping[str, Any]] = {}
 
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """Options under which this driver is tried on an unknown device, one set for each variant of it.
+
+        None at all for a driver that cannot tell its device from others by trying.
+        """
+        return ({},)
+
     def emits(self) -> Sequence[str]:
         """Quantities that this instance gives; by default `quantities`."""
         return self.quantities

@@ -1,0 +1,116 @@
+"""What a guess is, and how sure it can be. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from edgegw.driver import FrameError, Notice, Reading
+from edgegw.framing import Framer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from edgegw.driver import Outcome, SerialLine, StreamDriver
+
+# A checksum of one byte is right by chance once in 256: three frames in a row are no chance.
+SURE_FRAMES: Final = 3
+# A stream is joined in the middle of a frame, and an adapter may lose bytes: the rest must be the driver's.
+SURE_SHARE: Final = 0.8
+# Readings and reasons that one guess shows.
+MOST_SHOWN: Final = 32
+
+
+class Sureness(StrEnum):
+    """How sure a guess is, from most to least."""
+
+    SURE = "sure"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A driver under which the device makes sense.
+
+    `options` are the driver's, `line` the serial settings (None on a network), `unit` the Modbus address (None
+    elsewhere). `sample` holds readings by quantity; `about` says what it rests on.
+    """
+
+    driver: str
+    options: Mapping[str, Any]
+    sureness: Sureness
+    about: str
+    line: SerialLine | None = None
+    unit: int | None = None
+    sample: Mapping[str, Reading] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        line = self.line
+        return {
+            "driver": self.driver,
+            "options": dict(self.options),
+            "sure": str(self.sureness),
+            "about": self.about,
+            "line": f"{line.baudrate} {line.bytesize}{line.parity}{line.stopbits}" if line else None,
+            "unit": self.unit,
+            "readings": [
+                {"quantity": name, "value": each.value, "unit": each.quantity.unit}
+                for name, each in self.sample.items()
+            ],
+        }
+
+
+def best_first(guesses: Iterable[Guess]) -> list[Guess]:
+    """The guesses, the surest and the one with most readings first."""
+    order = list(Sureness)
+    return sorted(guesses, key=lambda guess: (order.index(guess.sureness), -len(guess.sample), guess.driver))
+
+
+def sampled(outcomes: Iterable[Outcome]) -> dict[str, Reading]:
+    """The newest reading of each quantity."""
+    found: dict[str, Reading] = {}
+    for each in outcomes:
+        if isinstance(each, Reading) and (each.quantity.name in found or len(found) < MOST_SHOWN):
+            found[each.quantity.name] = each
+    return found
+
+
+def heard(
+    name: str,
+    options: Mapping[str, Any],
+    driver: StreamDriver,
+    chunks: Sequence[tuple[bytes, float]],
+) -> Guess | None:
+    """What a driver makes of bytes that came at monotonic seconds; None when nothing in them is its own."""
+    framer, decoder = Framer(driver.framing), driver.decoder()
+    outcomes: list[Outcome] = []
+    warming = 0
+    now = 0.0
+
+    def decode(frame: bytes) -> None:
+        outcomes.extend(decoder.decode(frame, now))
+        del outcomes[: -4 * MOST_SHOWN]
+
+    def refuse(error: FrameError) -> None:
+        nonlocal warming
+        warming += error.whole
+
+    for data, now in chunks:  # noqa: B007  `decode` reads it
+        framer.feed(data, decode, refuse)
+    frames = framer.accepted + warming
+    total = sum(len(data) for data, _ in chunks)
+    if not frames:
+        return None
+    sample = sampled(outcomes)
+    share = 1 - framer.dropped / total
+    if not sample and not warming and not any(isinstance(each, Notice) for each in outcomes):
+        return None  # frames that mean nothing to it are no sign that they are its own
+    if frames >= SURE_FRAMES and share >= SURE_SHARE:
+        sureness = Sureness.SURE
+    else:
+        sureness = Sureness.LIKELY if share >= SURE_SHARE / 2 else Sureness.POSSIBLE
+    about = f"{frames} good frames, {share:.0%} of {total} bytes"
+    return Guess(name, options, sureness, about, driver.line, None, sample)
