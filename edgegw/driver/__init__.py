@@ -23,13 +23,13 @@ Kinds:
 from __future__ import annotations
 
 from edgegw.driver.about import Driver, Notice, Outcome
-from edgegw.driver.advert import Advert, AdvertDecoder, AdvertDriver
+from edgegw.driver.advert import Advert, AdvertDecoder, AdvertDriver, KeyedAdvertDecoder
 from edgegw.driver.amounts import METRES, SECONDS, amount
 from edgegw.driver.ask import AskDecoder, AskDriver, Request
 from edgegw.driver.audio import AudioDecoder, AudioDriver
 from edgegw.driver.message import Message, MessageDecoder, MessageDriver, Pull, Push, Source, Subscription
-from edgegw.driver.poll import Answer, Block, PollDecoder, PollDriver
-from edgegw.driver.serial import SerialLine, StreamDecoder, StreamDriver
+from edgegw.driver.poll import Answer, Block, Discovery, PollDecoder, PollDriver, Setting, Write
+from edgegw.driver.serial import SerialLine, StreamDecoder, StreamDriver, ToldDecoder
 from edgegw.framing import FixedLength, FrameError, Framing, LengthPrefixed, Lines
 from edgegw.reading import QUANTITIES, Quality, Quantity, Reading
 
@@ -46,10 +46,12 @@ __all__ = [
     "AudioDecoder",
     "AudioDriver",
     "Block",
+    "Discovery",
     "Driver",
     "FixedLength",
     "FrameError",
     "Framing",
+    "KeyedAdvertDecoder",
     "LengthPrefixed",
     "Lines",
     "Message",
@@ -66,9 +68,12 @@ __all__ = [
     "Reading",
     "Request",
     "SerialLine",
+    "Setting",
     "Source",
     "StreamDecoder",
     "StreamDriver",
     "Subscription",
+    "ToldDecoder",
+    "Write",
     "amount",
 ]

@@ -28,6 +28,45 @@ class Block:
     count: int
 
 
+@dataclass(frozen=True)
+class Write:
+    """One write to a device: function 5 (one coil), 6 (one register) or 16 (registers).
+
+    `values` are the words as they go over the wire (a coil is 0 or 0xFF00).
+    """
+
+    function: int
+    address: int
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something that the device keeps, and what it should be.
+
+    `block` is read; where it does not say `values`, `write` changes it, which happens only with
+    `allow_setup = true`. The device shows the new state within `settle_s` seconds.
+    """
+
+    name: str
+    block: Block
+    values: tuple[int, ...]
+    write: Write
+    settle_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """How a device that is alone on its line tells its address: asked at `unit`, it answers from its own.
+
+    `address_at` is the index of the register in the answer that repeats that address; None where none does.
+    """
+
+    unit: int
+    block: Block
+    address_at: int | None = None
+
+
 #: What one block gave: its registers (or bits, 0 and 1), or the reason why there are none.
 Answer: TypeAlias = "Sequence[int] | FrameError"
 
@@ -68,3 +107,30 @@ class PollDriver(Driver, ABC):
     def min_gap_s(self) -> float:
         """Silence in seconds that the device wants between two requests on its line."""
         return 0.0
+
+    @property
+    def retries(self) -> int:
+        """How often a poll that got no good answer is repeated before its tick is given up."""
+        return 0
+
+    @property
+    def units(self) -> Sequence[int]:
+        """Addresses that the device has as it leaves its maker, the usual one first."""
+        return (1,)
+
+    def settings(self) -> Sequence[Setting]:
+        """What the device should be set to; never its calibration."""
+        return ()
+
+    def identity_blocks(self) -> Sequence[Block]:
+        """What tells one device from another: read once, and again after it was away."""
+        return ()
+
+    def identity(self, answers: Sequence[Sequence[int] | FrameError]) -> str:
+        """Who answered, from the answers to `identity_blocks`, for people; empty where it does not say."""
+        del answers
+        return ""
+
+    def discovery(self) -> Discovery | None:
+        """How it tells its address when that is unknown; None where it cannot."""
+        return None
