@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class AudioDecoder(Protocol):
-    """Makes levels of the samples of one opened microphone, in order."""
+    """Makes levels of the samples of one opened microphone, in order.
+
+    The levels do not depend on how the samples are cut into calls.
+    """
 
     def decode(self, samples: bytes, lost: int, now: float) -> Sequence[Outcome]:
         """Outcomes of the newest samples: signed 32-bit little-endian, one channel, the last at second `now`.
 
-        `lost` is how many samples the sound card dropped just before them.
+        `lost` is how many samples the sound card dropped just before them: their time has passed, and nobody
+        knows how loud it was.
         """
         ...
 
@@ -40,5 +44,5 @@ class AudioDriver(Driver, ABC):
     )
 
     @abstractmethod
-    def decoder(self) -> AudioDecoder:
-        """A fresh meter for one opened microphone."""
+    def decoder(self, interval: float) -> AudioDecoder:
+        """A fresh meter for one opened microphone; its levels are those of windows of `interval` seconds."""
