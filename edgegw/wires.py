@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgegw.driver import SerialLine
     from edgegw.ports.modbus import RtuBus, TcpBus
     from edgegw.ports.serial import SerialPort
+    from edgegw.ports.socket import SocketPort
 
 
 class RealWires:
@@ -31,6 +32,14 @@ class RealWires:
         from edgegw.ports.serial import SerialPort
 
         return SerialPort(path, line, on_data=on_data, on_open=on_open)
+
+    def socket(
+        self, host: str, port: int, on_data: Callable[[bytes, float], None], on_open: Callable[[], None]
+    ) -> SocketPort:
+        """See `sensing.wires.Wires`."""
+        from edgegw.ports.socket import SocketPort
+
+        return SocketPort(host, port, on_data=on_data, on_open=on_open)
 
     def rtu(self, path: str, line: SerialLine) -> RtuBus:
         """See `sensing.wires.Wires`."""

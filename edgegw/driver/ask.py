@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from edgegw.driver.about import Driver
-from edgegw.framing import Framer, FrameError
+from edgegw.framing import FrameError, Framer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

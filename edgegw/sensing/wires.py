@@ -49,6 +49,12 @@ class Wires(Protocol):
         """A serial device."""
         ...
 
+    def socket(
+        self, host: str, port: int, on_data: Callable[[bytes, float], None], on_open: Callable[[], None]
+    ) -> Port:
+        """A device behind a raw TCP socket."""
+        ...
+
     def rtu(self, path: str, line: SerialLine) -> Bus:
         """A Modbus RTU line."""
         ...

@@ -133,6 +133,9 @@ class World:
         self.ports.setdefault(path, []).append(port)
         return port
 
+    def socket(self, host: str, port: int, on_data: Any, on_open: Any) -> FakePort:
+        return self.serial(f"{host}:{port}", SerialLine(9600), on_data, on_open)
+
     def rtu(self, path: str, line: SerialLine) -> FakeBus:
         del line
         return self.buses.setdefault(path, FakeBus())
