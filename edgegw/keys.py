@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from edgegw.config.kinds import Reference
 from edgegw.problems import Exit, GatewayError
 from edgegw.wire import cose
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-
-    from edgegw.config import Reference
 
 # A key is 250 bytes, a certificate with a chain of four 10 KB; more is something else.
 MAX_PEM_BYTES: Final = 64 * 1024
@@ -128,6 +127,20 @@ def read_private(path: Path, scheme: str = "file") -> bytes:
             todo=(f"chmod 0600 {path}",),
         )
     return data
+
+
+def secret(reference: str, env: Mapping[str, str]) -> str:
+    """The text behind `file:PATH` or `cred:NAME`, without the white space around it: a key of a sensor.
+
+    The file is held to the same owner and mode as a private key. Raises GatewayError as `signer` does, also for
+    what is no text.
+    """
+    scheme, _, target = reference.partition(":")
+    path = locate(Reference(scheme, target), env)
+    try:
+        return read_private(path, scheme).decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise _unusable(path, "It is not a text of ASCII characters.", f"file {path}") from None
 
 
 def read_public(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import re
 import sys
 import types
 import typing
@@ -30,7 +31,7 @@ from edgegw.driver import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import ValidationError
 
@@ -39,6 +40,11 @@ GROUP: Final = "edgegw.drivers"
 KINDS: Final = (StreamDriver, AskDriver, PollDriver, AdvertDriver, MessageDriver, AudioDriver)
 # What a package says about its own failure is quoted so far: one line on a terminal.
 LONGEST_QUOTE: Final = 200
+# What a secret option may be in a configuration, and what is said where it is something else.
+_REFERENCE: Final = re.compile(r"(file|cred):.+")
+NO_REFERENCE: Final = (
+    'must be a reference, "file:PATH" or "cred:NAME"; what stands there is not shown, it may be a secret'
+)
 
 
 class DriverError(LookupError):
@@ -76,13 +82,17 @@ class Installed(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One option of a driver: its name in the configuration, its type in words, default and meaning."""
+    """One option of a driver: its name in the configuration, its type in words, default and meaning.
+
+    The configuration refers to a secret one and never holds it.
+    """
 
     name: str
     type: str
     default: Any
     required: bool
     doc: str
+    secret: bool = False
 
 
 def names() -> list[str]:
@@ -132,16 +142,26 @@ def options(driver: type[Driver]) -> list[Option]:
             None if _required(field) else _default(field),
             _required(field),
             field.metadata.get("doc", ""),
+            _is_secret(field),
         )
         for field in _fields(driver)
     ]
 
 
-def make(name: str, given: Mapping[str, Any], *, text: bool = False) -> Driver:
+def make(
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    text: bool = False,
+    secret: Callable[[str], str] | None = None,
+) -> Driver:
     """The driver of that name with those options.
 
-    With `text` each value is what somebody typed: a string, or JSON where the option is no string. Raises
-    DriverError for the driver and OptionsError, with every mistake at once, for the options.
+    With `text` each value is what somebody typed: a string, or JSON where the option is no string, and a secret
+    itself. Otherwise a secret option is a reference (`file:PATH`, `cred:NAME`): `secret` gives what is behind it,
+    and without `secret` the option stays at its default, so that anybody may check a configuration. Raises
+    DriverError for the driver and OptionsError, with every mistake at once, for the options; none holds a secret.
+    Whatever `secret` raises is passed on.
     """
     driver = load(name)
     fields = {_option(field): field for field in _fields(driver)}
@@ -150,11 +170,17 @@ def make(name: str, given: Mapping[str, Any], *, text: bool = False) -> Driver:
     ]
     values: dict[str, Any] = {}
     for key, field in fields.items():
-        if key in given:
+        if key in given and _is_secret(field) and not text:
+            if not _REFERENCE.fullmatch(str(given[key])):
+                mistakes.append(Mistake((key,), NO_REFERENCE))
+            elif secret is not None:
+                values[field.name] = secret(given[key])
+        elif key in given:
             try:
                 values[field.name] = _checked(driver, field, given[key], text=text)
             except _InvalidError as error:
-                mistakes += [Mistake((key, *path), message) for path, message in error.found.items()]
+                found = {(): "must be a text"} if _is_secret(field) else error.found
+                mistakes += [Mistake((key, *path), message) for path, message in found.items()]
         elif _required(field):
             mistakes.append(Mistake((key,), f"missing: {field.metadata.get('doc', 'the driver needs it')}"))
     if mistakes:
@@ -165,6 +191,14 @@ def make(name: str, given: Mapping[str, Any], *, text: bool = False) -> Driver:
         key, colon, sentence = str(error).partition(": ")
         mistake = Mistake((key,), sentence) if colon and key in fields else Mistake((), str(error))
         raise OptionsError(name, [mistake]) from error
+
+
+def secrets(name: str) -> frozenset[str]:
+    """The names of the secret options of a driver; none for a driver that cannot be used."""
+    try:
+        return frozenset(option.name for option in options(load(name)) if option.secret)
+    except DriverError:
+        return frozenset()
 
 
 class _InvalidError(ValueError):
@@ -237,6 +271,10 @@ def _option(field: dataclasses.Field[Any]) -> str:
     return str(field.metadata.get("option", field.name))
 
 
+def _is_secret(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("secret"))
+
+
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -259,6 +297,8 @@ def _fault(found: object) -> str:
         return f"{found.__qualname__} gives {', '.join(unknown)}, which the gateway has no unit for"
     try:
         for field in _fields(found):
+            if _is_secret(field) and (_hint(found, field) is not str or field.repr or field.default != ""):
+                return f'{found.__qualname__}: {field.name} is secret: a str with default "" and repr=False'
             _hint(found, field)
     except NameError as error:
         return f"{found.__qualname__}: {error}: the types of options must be imported at run time"

@@ -12,7 +12,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from edgegw import registry
+from edgegw import keys, registry
 from edgegw.driver import PollDriver, StreamDriver
 from edgegw.ports.errors import PortError
 from edgegw.problems import GatewayError
@@ -151,12 +151,21 @@ class Sensors:
         while True:
             seen = view.readings
             try:
-                await _run(sensing, registry.make(sensor.driver, sensor.options))
+                # Secrets are read afresh each time, and live in the driver alone.
+                driver = registry.make(
+                    sensor.driver, sensor.options, secret=partial(keys.secret, env=os.environ)
+                )
+                await _run(sensing, driver)
                 reason, pauses = "ended", REOPEN_S
             except PortError as error:
                 reason, pauses = error.reason, REOPEN_S
                 view.error(error.reason)
                 view.trouble, view.why, view.todo = State.UNPLUGGED, error.why, error.todo
+            except GatewayError as error:
+                reason, pauses = error.what, RESTART_S
+                view.error("secret")
+                view.trouble, view.why = State.DRIVER_FAILED, f"{error.what}. {error.why}"
+                view.todo = "; ".join(error.todo)
             except Exception as error:  # noqa: BLE001 -- whatever a driver raises stays with its sensor
                 reason, pauses = f"{type(error).__name__}: {error}", RESTART_S
                 view.error("driver")

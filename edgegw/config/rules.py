@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edgegw.config.kinds import Multiple, suggest
+from edgegw import registry
+from edgegw.config.kinds import SECRET, Multiple, suggest
 from edgegw.config.models import DEFAULT_INTERVAL, Quality, Sensor, Uplink, fields
 from edgegw.config.units import show_seconds
 from edgegw.driver import AskDriver, PollDriver, StreamDriver
@@ -103,7 +105,9 @@ def settle_sensors(
     `make(driver, options)` gives the driver, or raises DriverError or OptionsError as the registry does. A broken
     driver package is a note; when `strict`, a mistake.
     """
-    settled = {name: _with_silence(sensor, quality) for name, sensor in sensors.items()}
+    settled = {
+        name: _with_references(tree, name, _with_silence(sensor, quality)) for name, sensor in sensors.items()
+    }
     notes: list[Note] = []
     drivers: dict[str, Driver] = {}
     for name, sensor in settled.items():
@@ -127,6 +131,19 @@ def _with_silence(sensor: Sensor, quality: Quality) -> Sensor:
         # A mean appears once in its own window; "all" has no interval, a talker's usual one stands in for it.
         asked = asked.factor * max(sensor.interval or DEFAULT_INTERVAL, sensor.average or 0.0)
     return dataclasses.replace(sensor, stale_after=float(asked))
+
+
+def _with_references(tree: Tree, name: str, sensor: Sensor) -> Sensor:
+    """The sensor with its secret options as references that hold everywhere; a pasted secret is taken out."""
+    options = dict(sensor.options)
+    for key in registry.secrets(sensor.driver) & options.keys():
+        where = ("sensor", name, key)
+        try:
+            options[key] = str(SECRET.read(options[key], tree.origin(where).base))
+        except ValueError as fault:
+            tree.mistake(where, str(fault))
+            del options[key]  # so that nothing can print it
+    return dataclasses.replace(sensor, options=MappingProxyType(options))
 
 
 def _make(

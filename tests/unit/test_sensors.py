@@ -157,7 +157,7 @@ def world() -> World:
 @pytest.fixture
 async def sensors(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sensors]:
     drivers = {"talker": Talker(), "polled": Polled()}
-    monkeypatch.setattr(registry, "make", lambda name, _: drivers[name])
+    monkeypatch.setattr(registry, "make", lambda name, _, **__: drivers[name])
     made = Sensors(
         world,
         world,
