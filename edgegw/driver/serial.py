@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from edgegw.driver.about import Driver
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgegw.driver.about import Outcome
+    from edgegw.driver.ask import Request
     from edgegw.framing import Framing
 
 
@@ -29,6 +30,15 @@ class StreamDecoder(Protocol):
 
     def decode(self, frame: bytes, now: float) -> Sequence[Outcome]:
         """Outcomes of a frame that arrived at monotonic second `now`; FrameError when it gives none."""
+        ...
+
+
+@runtime_checkable
+class ToldDecoder(StreamDecoder, Protocol):
+    """A decoder that is told what was sent to its device, so that it can miss an acknowledgement."""
+
+    def sent(self, request: Request, now: float) -> None:
+        """Told that a request of `StreamDriver.setup()` went out at monotonic second `now`."""
         ...
 
 
@@ -64,8 +74,12 @@ class StreamDriver(Driver):
         """A fresh decoder for one opened device."""
         return _Stateless(self)
 
-    def setup(self) -> Sequence[bytes]:
-        """Frames that change the device's mode, sent once after opening, only with `allow_setup = true`."""
+    def setup(self) -> Sequence[Request]:
+        """What is sent once after opening, in order, each `after_s` seconds after the one before it.
+
+        Questions about the device's settings, and what changes them (`Request.changes`: that goes out only with
+        `allow_setup = true`). Nobody waits for a reply: replies are frames like any other, for the decoder.
+        """
         return ()
 
     def request(self) -> bytes:

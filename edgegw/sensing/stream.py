@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from edgegw.driver import ToldDecoder
 from edgegw.framing import Framer
 from edgegw.sampling import Sampler
 from edgegw.sensing.sensing import until_first_ends
@@ -12,7 +13,7 @@ from edgegw.sensing.sensing import until_first_ends
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from edgegw.driver import FrameError, Outcome, StreamDriver
+    from edgegw.driver import FrameError, Outcome, StreamDecoder, StreamDriver
     from edgegw.sensing.sensing import Sensing
     from edgegw.sensing.wires import Port
 
@@ -49,16 +50,38 @@ async def run(sensing: Sensing, driver: StreamDriver) -> None:
     if sampler is not None and sensor.interval is not None:
         together.append(sensing.sample(sampler, sensor.interval))
     if driver.setup() or driver.request():
-        together.append(_speak(sensing, driver, port, opened))
-    await until_first_ends(together)
+        together.append(_speak(sensing, driver, decoder, framer, port, opened))
+    try:
+        await until_first_ends(together)
+    finally:
+        if sampler is not None and sensor.interval is not None:
+            # The open window ends with its port: what it holds was measured, passages above all.
+            now = sensing.clock.monotonic()
+            if readings := sampler.due(now + sensor.interval):
+                sensing.emit(readings, now)
 
 
-async def _speak(sensing: Sensing, driver: StreamDriver, port: Port, opened: asyncio.Event) -> None:
-    """Send the set-up frames once, then the request each interval."""
+async def _speak(
+    sensing: Sensing,
+    driver: StreamDriver,
+    decoder: StreamDecoder,
+    framer: Framer,
+    port: Port,
+    opened: asyncio.Event,
+) -> None:
+    """Send the set-up once, then the request each interval; one that nothing answered is counted `no_reply`."""
     await opened.wait()
-    if sensing.sensor.allow_setup:
-        for frame in driver.setup():
-            await port.write(frame)
+    for each in driver.setup():
+        if each.changes and not sensing.sensor.allow_setup:
+            continue
+        await sensing.clock.sleep(each.after_s)
+        await port.write(each.data)
+        if isinstance(decoder, ToldDecoder):
+            decoder.sent(each, sensing.clock.monotonic())
+    heard = -1
     async for _ in sensing.ticks(sensing.sensor.interval or 1.0):
         if request := driver.request():
+            if framer.accepted + framer.refused == heard:
+                sensing.view.error("no_reply")
+            heard = framer.accepted + framer.refused
             await port.write(request)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import readings
 
-from edgegw.driver import FrameError, Outcome, Quality
+from edgegw.driver import FrameError, Notice, Outcome, Quality, Reading
 from edgegw.framing import Framer
 from edgegw_drivers.sds011 import Sds011
 from edgegw_drivers.sds011.frame import encode_frame, parse
@@ -46,11 +46,27 @@ def test_the_end_of_the_range_is_flagged_and_kept() -> None:
     assert told(WARM.decode(encode_frame(12.0, 1000.0)))[1] == ("pm10", 1000.0, Quality.FAIL, ("range",))
 
 
-def test_each_reading_says_which_device_it_came_from() -> None:
+def test_each_reading_says_which_device_it_came_from_and_another_one_is_told() -> None:
     decoder = WARM.decoder()
-    for device in ("a160", "58d9", "a160"):
+    told_of = []
+    for device in ("a160", "a160", "58d9", "58d9"):
         found = decoder.decode(encode_frame(1, 2, device), 0.0)
-        assert [reading.meta for reading in found] == [{"device_id": device}] * 2
+        assert [each.meta for each in found if isinstance(each, Reading)] == [{"device_id": device}] * 2
+        told_of.append([each for each in found if isinstance(each, Notice)])
+    assert [len(notices) for notices in told_of] == [0, 0, 1, 0]
+    (notice,) = told_of[2]
+    assert notice.name == "device"
+    assert "58d9" in notice.text
+    assert "a160" in notice.text
+
+
+def test_a_device_that_is_not_the_expected_one_is_told_at_its_first_frame() -> None:
+    expected = Sds011(device_id="A160", warm_up_time="0s")
+    assert told(expected.decode(encode_frame(1, 2, "a160"))) == plain(1.0, 2.0)
+    (notice, *found) = expected.decode(encode_frame(1, 2, "58d9"))
+    assert isinstance(notice, Notice)
+    assert notice.name == "device"
+    assert told(found) == plain(1.0, 2.0)
 
 
 # Warm-up
@@ -60,7 +76,9 @@ def test_values_are_flagged_until_the_fan_has_run_long_enough() -> None:
     decoder = Sds011().decoder()
     frame = encode_frame(5.0, 7.0)
     for now in (1000.0, 1015.0, 1029.9):
-        assert {(found.flag, found.checks) for found in decoder.decode(frame, now)} == {(3, ("warm_up",))}
+        assert {(found.flag, found.checks) for found in readings(decoder.decode(frame, now))} == {
+            (3, ("warm_up",))
+        }
     assert told(decoder.decode(frame, 1030.0)) == plain(5.0, 7.0)
 
 
@@ -74,26 +92,17 @@ def test_a_frame_of_zeros_is_warming_up_whenever_it_comes() -> None:
     assert told(decoder.decode(encode_frame(0, 0.1), 101.0)) == plain(0.0, 0.1)
 
 
-def test_warming_up_can_be_dropped_and_is_then_counted_without_losing_a_byte() -> None:
-    driver = Sds011(warm_up="drop", warm_up_time="2s")
-    decoder, framer = driver.decoder(), Framer(driver.framing)
-    reasons: list[str] = []
-    found = [
-        readings
-        for second in range(4)
-        for readings in framer.feed(
-            encode_frame(5, 7),
-            lambda frame, now=float(second): decoder.decode(frame, now),  # type: ignore[misc]
-            lambda error: reasons.append(error.reason),
-        )
-    ]
-    assert len(found) == 2
-    assert reasons == ["warming_up", "warming_up"]
-    assert framer.dropped == 0
+def test_warming_up_can_be_dropped_and_is_then_counted() -> None:
+    decoder = Sds011(warm_up="drop", warm_up_time="2s").decoder()
+    found = [decoder.decode(encode_frame(5, 7), float(second)) for second in range(4)]
+    for (refused,) in found[:2]:
+        assert isinstance(refused, FrameError)
+        assert refused.reason == "warming_up"
+    assert [told(outcomes) for outcomes in found[2:]] == [plain(5.0, 7.0)] * 2
 
 
 def test_checks_add_up() -> None:
-    (first, _) = Sds011().decoder().decode(encode_frame(999.9, 5), 0.0)
+    (first, _) = readings(Sds011().decoder().decode(encode_frame(999.9, 5), 0.0))
     assert (first.flag, first.checks) == (3, ("warm_up", "saturated"))
 
 
@@ -105,7 +114,8 @@ def test_replies_give_no_reading_and_stop_nothing() -> None:
     refused: list[FrameError] = []
     stream = REPLY + encode_frame(1, 2) + REPLY + REPLY + encode_frame(3, 4)
     found = framer.feed(stream, lambda frame: decoder.decode(frame, 0.0), refused.append)
-    assert [told(readings) for readings in found if readings] == [plain(1.0, 2.0), plain(3.0, 4.0)]
+    frames = [[each for each in outcomes if not isinstance(each, Notice)] for outcomes in found]
+    assert [told(outcomes) for outcomes in frames if outcomes] == [plain(1.0, 2.0), plain(3.0, 4.0)]
     assert refused == []
     assert framer.dropped == 0
 
@@ -131,18 +141,57 @@ def test_ask_mode_queries_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "commands"),
+    ("options", "changes"),
     [
         ({}, ["wake", "wake", "set_active"]),
         ({"mode": "ask"}, ["wake", "wake", "set_query"]),
         ({"period": 5}, ["wake", "wake", "set_active", "set_period"]),
     ],
 )
-def test_setting_up_wakes_the_device_twice_and_sets_what_is_configured(
-    options: Mapping[str, Any], commands: list[str]
+def test_setting_up_wakes_the_device_twice_sets_what_is_configured_and_then_asks_how_it_is_set(
+    options: Mapping[str, Any], changes: list[str]
 ) -> None:
     driver = Sds011(**options)
-    assert list(driver.setup()) == [driver.encode(command, {"period": 5}) for command in commands]
+    requests = driver.setup()
+    commands = [*changes, "get_mode", "get_period"]
+    assert [each.data for each in requests] == [driver.encode(name, {"period": 5}) for name in commands]
+    assert [each.name for each in requests if each.changes] == changes
+
+
+# Settings
+
+
+def reply(command: int, value: int, device: str = "a160") -> bytes:
+    content = bytes((command, 0, value, 0)) + bytes.fromhex(device)
+    return b"\xaa\xc5" + content + bytes((sum(content) & 0xFF, 0xAB))
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "value", "says"),
+    [
+        ({}, 2, 0, None),
+        ({}, 2, 1, "only when it is asked"),
+        ({"mode": "ask"}, 2, 1, None),
+        ({"mode": "ask"}, 2, 0, "by itself each second"),
+        ({}, 8, 0, None),
+        ({}, 8, 30, "once in 30 minutes"),
+        ({"period": 5}, 8, 5, None),
+        ({"period": 5}, 8, 0, "all the time"),
+        ({}, 6, 1, None),
+        ({}, 7, 15, None),
+    ],
+)
+def test_a_setting_that_the_device_kept_otherwise_is_told(
+    options: Mapping[str, Any], command: int, value: int, says: str | None
+) -> None:
+    found = Sds011(**options).decode(reply(command, value))
+    assert [type(each) for each in found] == ([] if says is None else [Notice])
+    for notice in found:
+        assert isinstance(notice, Notice)
+        assert notice.name == "settings"
+        assert says is not None
+        assert says in notice.text
+        assert "allow_setup" in notice.text
 
 
 @pytest.mark.parametrize(
@@ -160,7 +209,12 @@ def test_commands_that_cannot_be_are_refused(command: str, options: Mapping[str,
 
 
 @pytest.mark.parametrize(
-    ("options", "why"), [({"period": 31}, "^period: "), ({"warm_up_time": "soon"}, "^warm_up_time: ")]
+    ("options", "why"),
+    [
+        ({"period": 31}, "^period: "),
+        ({"warm_up_time": "soon"}, "^warm_up_time: "),
+        ({"device_id": "a16"}, "^device_id: "),
+    ],
 )
 def test_options_that_cannot_be_are_named(options: Mapping[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):

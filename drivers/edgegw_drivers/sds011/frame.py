@@ -24,6 +24,9 @@ FRAMING: Final = FixedLength(
 )
 _LAYOUT: Final = struct.Struct("<xBHH2sxx")
 
+#: Commands whose replies say a setting that survives a power cut.
+MODE: Final = 0x02
+PERIOD: Final = 0x08
 #: The two id bytes that address any device on the line.
 ANY_DEVICE: Final = "ffff"
 # The data bytes that make each command; what is not named is zero.
