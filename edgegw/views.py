@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # Different reasons that are counted for one sensor; a driver has about ten, more would be an attack on memory.
 MAX_REASONS: Final = 64
+# Answers whose times make the median: enough that one late answer does not hide what is usual.
+ANSWER_TIMES: Final = 32
 
 
 class State(StrEnum):
@@ -51,12 +54,18 @@ class View:
     checks: frozenset[str] = frozenset()
     #: The newest notice of the device by what it is about.
     notices: dict[str, str] = field(default_factory=dict)
+    #: How long the newest answers of a device that is asked took, in seconds.
+    answer_times: deque[float] = field(default_factory=lambda: deque(maxlen=ANSWER_TIMES))
 
     def error(self, reason: str) -> None:
         """Count a frame or poll that gave no reading."""
         if reason not in self.errors and len(self.errors) >= MAX_REASONS:
             reason = "other"
         self.errors[reason] = self.errors.get(reason, 0) + 1
+
+    def answered(self, seconds: float) -> None:
+        """Remember how long an answer took."""
+        self.answer_times.append(seconds)
 
     def took(self, readings: Sequence[Reading], now: float) -> None:
         """Remember the newest readings."""
@@ -90,7 +99,7 @@ class View:
 
     def as_dict(self, now: float) -> dict[str, Any]:
         """The element of `sensors` in `status --json`."""
-        return {
+        found: dict[str, Any] = {
             "id": self.id,
             "driver": self.driver,
             "state": str(self.state(now)),
@@ -99,3 +108,8 @@ class View:
             "readings": self.readings,
             "errors": dict(self.errors),
         }
+        if self.answer_times:
+            middle = sorted(self.answer_times)[len(self.answer_times) // 2]
+            times = {"last": self.answer_times[-1], "median": middle}
+            found["answer_ms"] = {key: round(1000 * seconds, 1) for key, seconds in times.items()}
+        return found

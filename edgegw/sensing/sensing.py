@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from edgegw.clock import Clock
     from edgegw.config import Sensor
-    from edgegw.driver import Outcome
+    from edgegw.driver import Outcome, SerialLine
     from edgegw.ports.errors import PortError
     from edgegw.sampling import Sampler
     from edgegw.sensing.buses import Buses
-    from edgegw.sensing.wires import Wires
+    from edgegw.sensing.wires import Port, Wires
 
 
 @dataclass
@@ -37,6 +37,15 @@ class Sensing:
     clock: Clock
     log: FilteringBoundLogger
     emit: Callable[[Sequence[Reading], float], None]
+
+    def port(
+        self, line: SerialLine, on_data: Callable[[bytes, float], None], on_open: Callable[[], None]
+    ) -> Port:
+        """The wire of a device with a line of its own: a raw TCP socket where the sensor names a host."""
+        host = self.sensor.host
+        if host is not None:
+            return self.wires.socket(host.host, host.port, on_data, on_open)
+        return self.wires.serial(str(self.sensor.port), line, on_data, on_open)
 
     def readings(self, outcomes: Sequence[Outcome]) -> Sequence[Reading]:
         """The readings among the outcomes; refusals are counted and notices told."""
