@@ -45,7 +45,7 @@ async def run(sensing: Sensing, driver: StreamDriver) -> None:
             sensing.emit(readings, now)
 
     opened = asyncio.Event()
-    port = sensing.wires.serial(str(sensor.port), driver.line, on_data, opened.set)
+    port = sensing.port(driver.line, on_data, opened.set)
     together: list[Coroutine[Any, Any, None]] = [port.run()]
     if sampler is not None and sensor.interval is not None:
         together.append(sensing.sample(sampler, sensor.interval))
