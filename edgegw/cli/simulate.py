@@ -37,6 +37,15 @@ def simulate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same street.")] = 1,
+    sensor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sensor",
+            metavar="MODEL",
+            help="A virtual sensor of this model; repeat it.",
+            show_default="a street of four",
+        ),
+    ] = None,
     duration: Annotated[
         str | None,
         typer.Option("--duration", metavar="TIME", help='Stop after this, as "10m".', show_default=False),
@@ -66,7 +75,9 @@ def simulate(
     except ValueError as fault_in:
         raise typer.BadParameter(f"--duration {duration} {fault_in}") from None
     _make_room(directory)
-    wanted = Wanted(directory, scenario, tuple(fault or ()), seed, length, once, numbered, broker)
+    wanted = Wanted(
+        directory, scenario, tuple(fault or ()), seed, length, once, numbered, broker, tuple(sensor or ())
+    )
     return Exit(run(wanted))
 
 

@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from edgegw.simulate.authority import Authority, Validity, write_private
-from edgegw.simulate.people import LINE
+from edgegw.simulate.models import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from edgegw.simulate.stage import VirtualSensor
+    from edgegw.simulate.model import VirtualSensor
 
 #: The id of the simulated gateway, which is also the CN of its certificate.
 GATEWAY: Final = "virtual-street"
@@ -26,10 +26,6 @@ STORE: Final = "virtual-city"
 MAX_AGE_S: Final = 1.0
 # A directory that is played with again after weeks should not complain about its certificates.
 _LIFETIME: Final = Validity(-1, 365)
-# How often each model is read: a talker's mean, a polled sensor's period.
-INTERVALS: Final = {"sds011": "5s", "ld2450": "1s", "renke-rtu": "1s", "renke-tcp": "1s"}
-# Where values are numbered every frame is a reading, and polls are as quick as the transmitter updates (0.5 s).
-NUMBERED_INTERVALS: Final = {"sds011": "all", "ld2450": "all", "renke-rtu": "500ms", "renke-tcp": "500ms"}
 
 
 @dataclass(frozen=True)
@@ -141,15 +137,8 @@ def configure(
 
 
 def _sensor(sensor: VirtualSensor, address: str, *, numbered: bool) -> list[str]:
-    driver = sensor.model if not sensor.model.startswith("renke") else "modbus"
-    interval = (NUMBERED_INTERVALS if numbered else INTERVALS)[sensor.model]
-    lines = [f"[sensor.{sensor.id}]", f'driver = "{driver}"', f'interval = "{interval}"']
-    lines.append(f'host = "{address}"' if sensor.model == "renke-tcp" else f'port = "dev/{sensor.id}"')
-    if driver == "modbus":
-        lines += ['profile = "renke-noise"', "unit = 1"]
-    if driver == "ld2450":
-        lines.append(f"line = {json.dumps(LINE)}")
-    return lines
+    keys = MODELS[sensor.model].table(address, numbered=numbered)
+    return [f"[sensor.{sensor.id}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
 
 
 def _receiver(server: str, readings: Path) -> str:

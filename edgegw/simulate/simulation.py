@@ -13,9 +13,12 @@ from edgegw.simulate import faults, scenario
 from edgegw.simulate.broker import Broker, find_mosquitto
 from edgegw.simulate.children import Child, tail
 from edgegw.simulate.layout import GATEWAY, STORE, Layout, configure, make_identities
+from edgegw.simulate.model import VirtualSensor
+from edgegw.simulate.models import MODELS
 from edgegw.simulate.stage import STREET, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edgegw.simulate.faults import Fault
@@ -29,6 +32,7 @@ class Options:
     `silent:air-1@10s+5s`, on top of the scenario's own. `duration_s` None runs until it is interrupted. `once`
     ends when each sensor has been read. `numbered` lets every value say which frame it came from, and writes
     ledgers. `broker` None takes mosquitto where it is installed; True demands it, False does without a link.
+    `sensors` names models of the catalogue, in place of the usual street.
     """
 
     directory: Path
@@ -39,6 +43,7 @@ class Options:
     once: bool = False
     numbered: bool = False
     broker: bool | None = None
+    sensors: tuple[str, ...] = ()
 
 
 class Simulation:
@@ -47,11 +52,13 @@ class Simulation:
     def __init__(self, options: Options) -> None:
         self.layout = Layout(options.directory.resolve())
         self._numbered = options.numbered
-        script, extra = _script(options)
+        self._street = _street(options.sensors)
+        script, extra = _script(options, self._street)
         self.stage = Stage(
             self.layout.directory,
             script,
             seed=options.seed,
+            sensors=self._street,
             faults=faults.Faults(script.fault, extra=extra, repeat_s=script.repeat, seed=options.seed),
             numbered=options.numbered,
         )
@@ -97,7 +104,7 @@ class Simulation:
             self._running.callback(self.broker.stop)
             self.broker.start()
             server = self.broker.server
-        configure(self.layout, STREET, self.stage.addresses, server=server, numbered=self._numbered)
+        configure(self.layout, self._street, self.stage.addresses, server=server, numbered=self._numbered)
         if self.broker is not None:
             self._running.callback(self.receiver.stop)
             self.receiver.start()
@@ -146,13 +153,27 @@ class Simulation:
                 )
 
 
-def _script(options: Options) -> tuple[scenario.Scenario, list[Fault]]:
+def _street(models: Sequence[str]) -> Sequence[VirtualSensor]:
+    """A sensor of each named model, `MODEL-1` and so on; the usual street without any; GatewayError for no model."""
+    found: list[VirtualSensor] = []
+    for model in models:
+        if model not in MODELS:
+            raise GatewayError(
+                "EG-USAGE", f"no virtual sensor {model!r}", why=f"There are {', '.join(sorted(MODELS))}."
+            )
+        number = sum(sensor.model == model for sensor in found) + 1
+        found.append(VirtualSensor(f"{model}-{number}".replace("_", "-"), model, MODELS[model].period_s))
+    return found or STREET
+
+
+def _script(options: Options, street: Sequence[VirtualSensor]) -> tuple[scenario.Scenario, list[Fault]]:
     """The scenario and the extra faults; GatewayError for words that name neither."""
     try:
         script = scenario.load(options.scenario)
         extra = [faults.spoken(words) for words in options.faults]
-        known = {sensor.id for sensor in STREET}
-        for fault in (*script.fault, *extra):
+        known = {sensor.id for sensor in street}
+        # A script is written for the usual street; what it does to sensors that do not stand here is left out.
+        for fault in extra if options.sensors else (*script.fault, *extra):
             if fault.sensor and fault.sensor not in known:
                 raise ValueError(f"no sensor {fault.sensor!r}; there are {', '.join(sorted(known))}")
     except ValueError as error:

@@ -6,48 +6,25 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from edgegw.simulate import numbers
-from edgegw.simulate.devices import (
-    Device,
-    Level,
-    RtuDevice,
-    Said,
-    Say,
-    Surroundings,
-    Talker,
-    TcpDevice,
-    Transmitter,
-)
+from edgegw.simulate.devices import Device, Surroundings, Talker
 from edgegw.simulate.faults import Condition, Faults
-from edgegw.simulate.frames import ld2450_frame, sds011_frame
 from edgegw.simulate.ledger import Ledger
+from edgegw.simulate.model import Setting, VirtualSensor
+from edgegw.simulate.models import MODELS
 from edgegw.simulate.people import Passages
-from edgegw.simulate.radar import CrowdRadar, ParadeRadar
+from edgegw.simulate.radar import CrowdRadar
 from edgegw.simulate.scenario import Street
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgegw.simulate.scenario import Scenario
 
 # Making a pty takes microseconds; a machine that needs longer than this cannot run sensors.
 START_S: Final = 10.0
-# The transmitter's address as it leaves the factory (RT-ZS-BZ manual V2.2).
-UNIT: Final = 1
-
-
-@dataclass(frozen=True)
-class VirtualSensor:
-    """One sensor of the street: its id, its model (a key of MODELS) and, for one that talks, its period."""
-
-    id: str
-    model: str
-    period_s: float = 1.0
-
 
 #: One sensor per family, and the sound one on both kinds of Modbus; periods as the devices have them.
 STREET: Final = (
@@ -165,47 +142,26 @@ class Stage:
             ready.set_result(None)
 
     def _device(self, sensor: VirtualSensor) -> Device:
+        if sensor.model not in MODELS:
+            raise ValueError(f"no virtual sensor {sensor.model!r}; there are {', '.join(sorted(MODELS))}")
+
         def condition(number: int, t: float) -> Condition:
             return self._faults.condition(sensor.id, number, t)
 
         ledger = Ledger(self._directory / "ledger" if self._numbered else None, sensor.id)
-        around = Surroundings(self.second, condition, ledger)
-        link = self._directory / "dev" / sensor.id
-        street = Street(self._scenario, self._seed)
-        makers: Mapping[str, Callable[[], Device]] = {
-            "sds011": lambda: Talker(link, sensor.period_s, self._air(street), around),
-            "ld2450": lambda: Talker(link, sensor.period_s, self._flow(), around),
-            "renke-rtu": lambda: RtuDevice(link, Transmitter(UNIT, self._level(street), around)),
-            "renke-tcp": lambda: TcpDevice(Transmitter(UNIT, self._level(street), around)),
-        }
-        if sensor.model not in makers:
-            raise ValueError(f"no virtual sensor {sensor.model!r}; there are {', '.join(makers)}")
-        return makers[sensor.model]()
+        setting = Setting(
+            sensor=sensor,
+            directory=self._directory,
+            link=self._directory / "dev" / sensor.id,
+            street=Street(self._scenario, self._seed),
+            around=Surroundings(self.second, condition, ledger),
+            numbered=self._numbered,
+            crowd=self._watched,
+        )
+        return MODELS[sensor.model].make(setting)
 
-    def _air(self, street: Street) -> Say:
-        def say(number: int, t: float) -> Said:
-            fine, coarse = numbers.air(number) if self._numbered else street.dust(number, t)
-            return Said(sds011_frame(fine, coarse), {"pm2_5": fine / 10, "pm10": coarse / 10})
-
-        return say
-
-    def _level(self, street: Street) -> Level:
-        return (lambda number, _t: numbers.level(number)) if self._numbered else street.level
-
-    def _flow(self) -> Say:
-        if self._numbered:
-            parade = ParadeRadar()
-
-            def count(number: int, t: float) -> Said:
-                targets = parade.targets(number, t)
-                return Said(ld2450_frame(targets), {"targets": len(targets)}, parade.leg(t))
-
-            return count
-        crowd = self._crowd = CrowdRadar(self._seed, self._scenario.people.per_minute)
-
-        def watch(number: int, t: float) -> Said:
-            targets = crowd.targets(number, t)
-            seen = sum(target.resolution_mm > 0 for target in targets)
-            return Said(ld2450_frame(targets), {"targets": seen})
-
-        return watch
+    def _watched(self) -> CrowdRadar:
+        """The one crowd of this street."""
+        if self._crowd is None:
+            self._crowd = CrowdRadar(self._seed, self._scenario.people.per_minute)
+        return self._crowd

@@ -14,7 +14,8 @@ import pytest
 from edgegw import config
 from edgegw.problems import Exit
 from edgegw.simulate import scenario
-from edgegw.simulate.stage import Stage, VirtualSensor
+from edgegw.simulate.model import VirtualSensor
+from edgegw.simulate.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

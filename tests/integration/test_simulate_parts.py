@@ -193,7 +193,7 @@ def test_the_written_configuration_has_no_mistake(layout: Layout, server: str, n
     configure(
         layout,
         STREET,
-        {sensor.id: addresses.get(sensor.id, "") for sensor in STREET},
+        {sensor.id: addresses.get(sensor.id, f"/dev/{sensor.id}") for sensor in STREET},
         server=server,
         numbered=numbered,
     )

@@ -1,0 +1,15 @@
+"""The catalogue of virtual devices, by name: each speaks its real protocol on a real wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edgegw.simulate.models import dust, noise, people
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgegw.simulate.model import Model
+
+#: Every model that can be simulated.
+MODELS: Final[Mapping[str, Model]] = {**dust.MODELS, **noise.MODELS, **people.MODELS}
