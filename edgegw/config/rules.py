@@ -186,6 +186,12 @@ def _check_wire(tree: Tree, name: str, sensor: Sensor, driver: Driver) -> list[N
                 tree.mistake((*here, key), f"has no meaning for {sensor.driver}, which is on no such wire")
     elif sensor.port is None and sensor.host is None:
         tree.mistake(here, _MISSING_WIRE[isinstance(driver, PollDriver)].format(sensor.driver))
+    elif sensor.host is not None and not isinstance(driver, PollDriver) and not _names_port(tree, name):
+        # Only Modbus TCP has a usual port: any other one would be a guess, and 502 the wrong one.
+        tree.mistake(
+            (*here, "host"),
+            f'needs its port number: host = "{sensor.host._replace(port=4001)}", as the device is set to',
+        )
     if isinstance(driver, PollDriver) and sensor.port is not None and not 1 <= sensor.unit <= 247:
         tree.mistake((*here, "unit"), "must be from 1 to 247 on a serial line")
     if sensor.average is not None and sensor.interval is not None and sensor.average < 2 * sensor.interval:
@@ -202,16 +208,23 @@ def _check_wire(tree: Tree, name: str, sensor: Sensor, driver: Driver) -> list[N
     return []
 
 
+def _names_port(tree: Tree, name: str) -> bool:
+    """Whether the host of a sensor was written with its port; an IPv6 address stands in brackets."""
+    return ":" in str(tree.values["sensor"][name]["host"]).rpartition("]")[2]
+
+
 def _check_ports(tree: Tree, sensors: Mapping[str, Sensor], drivers: Mapping[str, Driver]) -> None:
-    """A serial port serves one talker, or several Modbus units with one line setting."""
+    """A serial port serves one device, or several Modbus units with one line setting; so does a host."""
     owners: dict[str, list[str]] = {}
     for name, sensor in sensors.items():
         if sensor.port is not None:
             owners.setdefault(_device(sensor.port), []).append(name)
+        if sensor.host is not None:
+            owners.setdefault(str(sensor.host), []).append(name)
     for names in owners.values():
         first, *others = names
         for name in others:
-            _check_shared(tree, first, name, drivers)
+            _check_shared(tree, first, name, "port" if sensors[name].port is not None else "host", drivers)
 
 
 def _device(port: Path) -> str:
@@ -219,11 +232,11 @@ def _device(port: Path) -> str:
     return os.path.realpath(port)
 
 
-def _check_shared(tree: Tree, first: str, name: str, drivers: Mapping[str, Driver]) -> None:
-    here = ("sensor", name, "port")
-    place = tree.origin(("sensor", first, "port"))
+def _check_shared(tree: Tree, first: str, name: str, key: str, drivers: Mapping[str, Driver]) -> None:
+    here = ("sensor", name, key)
+    place = tree.origin(("sensor", first, key))
     ours, theirs = drivers[name], drivers[first]
     if not isinstance(ours, PollDriver) or not isinstance(theirs, PollDriver):
-        tree.mistake(here, f"is the port of sensor {first} too ({place}); only Modbus sensors can share one")
-    elif not set(ours.lines()) & set(theirs.lines()):
+        tree.mistake(here, f"is the {key} of sensor {first} too ({place}); only Modbus sensors can share one")
+    elif key == "port" and not set(ours.lines()) & set(theirs.lines()):
         tree.mistake(here, f"is shared with sensor {first} ({place}), which has other line settings")

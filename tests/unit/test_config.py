@@ -12,7 +12,16 @@ from edgegw import registry
 from edgegw.config import Address, ConfigError, Reference, Server, digest, load
 from edgegw.config.sources import MAX_DROPINS, MAX_FILE_BYTES, MAX_MISTAKES
 from edgegw.config.tables import MAX_SENSORS
-from edgegw.driver import Block, FixedLength, PollDecoder, PollDriver, SerialLine, StreamDriver
+from edgegw.driver import (
+    AskDecoder,
+    AskDriver,
+    Block,
+    FixedLength,
+    PollDecoder,
+    PollDriver,
+    SerialLine,
+    StreamDriver,
+)
 from edgegw.problems import Exit, GatewayError
 
 if TYPE_CHECKING:
@@ -51,8 +60,17 @@ class Polled(PollDriver):
         raise AssertionError("the configuration decodes nothing")
 
 
+@dataclass(frozen=True)
+class Asked(AskDriver):
+    line: ClassVar[SerialLine] = SerialLine(9600)
+    framing: ClassVar[FixedLength] = FixedLength(start=b"\xff", length=9)
+
+    def decoder(self) -> AskDecoder:
+        raise AssertionError("the configuration asks nothing")
+
+
 def make(name: str, options: Mapping[str, Any]) -> Driver:
-    kinds: dict[str, type[Driver]] = {"talker": Talker, "polled": Polled}
+    kinds: dict[str, type[Driver]] = {"talker": Talker, "polled": Polled, "asked": Asked}
     if name not in kinds:
         raise registry.DriverError(f"no driver {name!r} is installed")
     known = {field.name for field in dataclasses.fields(kinds[name])}
@@ -416,6 +434,10 @@ def test_a_mistake_says_what_is_wrong(file: Path, text: str, mistake: str) -> No
         ('driver = "polled"\nport = "/dev/x"\nunit = 248', "sensor.a.unit: must be from 1 to 247"),
         ('driver = "polled"\nport = "/dev/x"\naverage = "15s"', "at least twice the interval of 10s"),
         ('driver = "polled"\nport = "/dev/x"\nspeed = 1', "sensor.a.speed: unknown option"),
+        ('driver = "asked"', 'or host = "10.0.0.5:4001" behind a serial server'),
+        ('driver = "asked"\nhost = "meter"', 'sensor.a.host: needs its port number: host = "meter:4001"'),
+        ('driver = "talker"\nhost = "10.0.0.5"', "sensor.a.host: needs its port number"),
+        ('driver = "asked"\nhost = "[2001:db8::1]"', "sensor.a.host: needs its port number"),
         ('driver = "polled"\nhost = "x:y"', "sensor.a.host: has a port that is not a number"),
         ('port = "/dev/x"', "sensor.a.driver: is missing"),
         ('driver = "talker"\nport = "/dev/x"\nposition = [1, 2]', "[latitude, longitude, height in metres]"),
@@ -426,6 +448,31 @@ def test_a_mistake_says_what_is_wrong(file: Path, text: str, mistake: str) -> No
 def test_a_mistake_in_a_sensor_says_what_is_wrong(file: Path, sensor: str, mistake: str) -> None:
     (found,) = mistakes(file, f"{GATEWAY}[sensor.a]\n{sensor}\n")
     assert mistake in found
+
+
+def test_what_talks_or_is_asked_may_be_behind_a_socket_with_its_port(file: Path) -> None:
+    text = '[sensor.a]\ndriver = "asked"\nhost = "10.0.0.5:502"\n[sensor.b]\ndriver = "talker"\nhost = "[::1]:2255"'
+    found = loaded(file, GATEWAY + text).sensor
+    assert [str(found[name].host) for name in "ab"] == ["10.0.0.5:502", "[::1]:2255"]
+
+
+def test_a_socket_serves_one_device_unless_it_speaks_modbus(file: Path) -> None:
+    text = "".join(
+        f'[sensor.{name}]\ndriver = "{driver}"\nhost = "{host}"\n'
+        for name, driver, host in [
+            ("a", "asked", "box:4001"),
+            ("b", "talker", "box:4001"),
+            ("c", "asked", "box:4002"),
+            ("d", "polled", "box:502"),
+            ("e", "polled", "box"),
+        ]
+    )
+    assert mistakes(file, GATEWAY + text) == [
+        (
+            "edgegw.toml:8: sensor.b.host: is the host of sensor a too (edgegw.toml:5); "
+            "only Modbus sensors can share one"
+        )
+    ]
 
 
 def test_two_talkers_cannot_share_a_serial_port_under_any_name(file: Path) -> None:
