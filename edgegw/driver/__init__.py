@@ -28,6 +28,7 @@ from edgegw.driver.amounts import METRES, SECONDS, amount
 from edgegw.driver.ask import AskDecoder, AskDriver, Request
 from edgegw.driver.audio import AudioDecoder, AudioDriver
 from edgegw.driver.message import Message, MessageDecoder, MessageDriver, Pull, Push, Source, Subscription
+from edgegw.driver.numeric import numbers
 from edgegw.driver.poll import Answer, Block, Discovery, PollDecoder, PollDriver, Setting, Write
 from edgegw.driver.serial import SerialLine, StreamDecoder, StreamDriver, ToldDecoder
 from edgegw.framing import FixedLength, FrameError, Framing, LengthPrefixed, Lines
@@ -76,4 +77,5 @@ __all__ = [
     "ToldDecoder",
     "Write",
     "amount",
+    "numbers",
 ]
