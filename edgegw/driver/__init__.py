@@ -27,7 +27,16 @@ from edgegw.driver.advert import Advert, AdvertDecoder, AdvertDriver, KeyedAdver
 from edgegw.driver.amounts import METRES, SECONDS, amount
 from edgegw.driver.ask import AskDecoder, AskDriver, Request
 from edgegw.driver.audio import AudioDecoder, AudioDriver
-from edgegw.driver.message import Message, MessageDecoder, MessageDriver, Pull, Push, Source, Subscription
+from edgegw.driver.message import (
+    Login,
+    Message,
+    MessageDecoder,
+    MessageDriver,
+    Pull,
+    Push,
+    Source,
+    Subscription,
+)
 from edgegw.driver.numeric import numbers
 from edgegw.driver.poll import Answer, Block, Discovery, PollDecoder, PollDriver, Setting, Write
 from edgegw.driver.serial import SerialLine, StreamDecoder, StreamDriver, ToldDecoder
@@ -52,6 +61,7 @@ __all__ = [
     "FixedLength",
     "FrameError",
     "Framing",
+    "Login",
     "KeyedAdvertDecoder",
     "LengthPrefixed",
     "Lines",

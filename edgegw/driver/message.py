@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from edgegw.driver.about import Driver
@@ -15,26 +15,49 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Login:
+    """Who we say we are; nobody where `name` is empty."""
+
+    name: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class Pull:
-    """A document that is fetched each interval with GET. `url` is `http://…` or `https://…`."""
+    """A document that is fetched each interval with GET. `url` is `http://…` or `https://…`.
+
+    `ca` is a file with the only authority that `https` trusts; `login` is sent with Basic authentication.
+    """
 
     url: str
     timeout_s: float = 5.0
+    ca: str = ""
+    login: Login = Login()
 
 
 @dataclass(frozen=True)
 class Push:
-    """Documents that the device posts to the gateway's own endpoint, at `path` (`/push/NAME`)."""
+    """Documents that the device posts to the gateway's own endpoint, at `/push/` and the sensor's name.
 
-    path: str
+    `token` is what the device must send along; empty lets anybody post who reaches the endpoint.
+    """
+
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """Documents on a broker of the local network: `server` is `mqtt://HOST:PORT`; `topics` may hold wildcards."""
+    """Documents on a broker of the local network: `server` is `mqtt://HOST:PORT` or `mqtts://HOST:PORT`.
+
+    `topics` may hold wildcards; `version` is 5 or 4 (MQTT 3.1.1); `ca` is a file with the only authority that
+    `mqtts` trusts.
+    """
 
     server: str
     topics: tuple[str, ...]
+    version: int = 5
+    ca: str = ""
+    login: Login = Login()
 
 
 #: Where documents come from.
@@ -42,7 +65,7 @@ Source: TypeAlias = Pull | Push | Subscription
 
 
 class Message(NamedTuple):
-    """One document. `topic` is the topic or the path of the request on which it came, empty when fetched."""
+    """One document. `topic` is the topic on which it came, empty when it was fetched or pushed."""
 
     body: bytes
     topic: str = ""
