@@ -95,23 +95,27 @@ class AskDriver(Driver, ABC):
     def decoder(self) -> AskDecoder:
         """A fresh conversation for one opened device."""
 
-    def decode_layer(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome] | None:
-        """Outcomes of one answer (`uart`), or of all in a raw stream (`uart-stream`), to a cycle's first request.
+    def show(self, frame: bytes, options: Mapping[str, Any]) -> Sequence[Outcome]:
+        """Outcomes of one frame for the shell: as an answer to a cycle's first request.
 
-        A driver whose frames say by themselves what they answer, or whose layer is another one, has its own.
+        A driver whose frames say by themselves what they answer has its own. `options` are the context that
+        somebody gave with the frame.
         """
         del options
+        decoder = self.decoder()
+        return decoder.decode(decoder.cycle()[0], frame, 0.0)
+
+    def decode_layer(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome] | None:
+        """Outcomes of one answer (`uart`), or of all in a raw stream (`uart-stream`), each by `show`."""
         if layer not in (self.layer, _ANSWER, _STREAM):
             return None
-        decoder = self.decoder()
-        request = decoder.cycle()[0]
         if layer == _STREAM:
             found: list[Outcome] = []
             Framer(self.framing).feed(
-                data, lambda frame: found.extend(decoder.decode(request, frame, 0.0)), found.append
+                data, lambda frame: found.extend(self.show(frame, options)), found.append
             )
             return found
         reason = self.framing.refusal(data)
         if reason:
             raise FrameError(reason)
-        return decoder.decode(request, data, 0.0)
+        return self.show(data, options)
