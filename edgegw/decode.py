@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Layers that every driver of a serial device has: exactly one frame, or a raw stream with noise.
 FRAME: Final = "uart"
 STREAM: Final = "uart-stream"
+#: Numbers as text, all inputs one list.
+NUMERIC: Final = "numeric"
 # How pasted bytes are separated: "AA C0", "aa:c0", "0xAA, 0xC0", lines of a dump.
 _SEPARATORS: Final = re.compile(r"[\s:,;-]+")
 # What is wrong with an input is quoted so far: one line on a terminal.
@@ -78,7 +80,7 @@ def as_bytes(text: str, layer: str) -> bytes:
 
 def is_text(layer: str) -> bool:
     """Whether inputs of a layer are text."""
-    return layer == "ascii-line" or layer.endswith("-json")
+    return layer in {"ascii-line", NUMERIC} or layer.endswith("-json")
 
 
 def _frames(driver: StreamDriver, chunks: Iterable[bytes]) -> Iterator[Outcome]:

@@ -108,6 +108,8 @@ def decode(
     texts = [_stdin() if text == "-" else text for text in inputs or ["-"]]
     if not pure.is_text(layer) and all(re.fullmatch("(0x)?[0-9A-Fa-f]{2}", text) for text in texts):
         texts = [" ".join(texts)]  # bytes with blanks between them, as they are pasted: no frame has one byte
+    if layer == pure.NUMERIC:
+        texts = [" ".join(texts)]  # a list of numbers, and each is an argument
     for line in pure.decode(name, texts, layer=layer, options=_pairs(option or [])):
         readings += "error" not in line
         printing.line(line)
