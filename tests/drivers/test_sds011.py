@@ -82,14 +82,17 @@ def test_values_are_flagged_until_the_fan_has_run_long_enough() -> None:
     assert told(decoder.decode(frame, 1030.0)) == plain(5.0, 7.0)
 
 
-def test_a_frame_of_zeros_is_warming_up_whenever_it_comes() -> None:
+def test_a_frame_of_zeros_gives_no_reading_whenever_it_comes() -> None:
     decoder = WARM.decoder()
     assert told(decoder.decode(encode_frame(5, 7), 0.0)) == plain(5.0, 7.0)
-    assert told(decoder.decode(ZEROS, 100.0)) == [
-        ("pm2_5", 0.0, 3, ("warm_up",)),
-        ("pm10", 0.0, 3, ("warm_up",)),
-    ]
+    with pytest.raises(FrameError) as refused:
+        decoder.decode(ZEROS, 100.0)
+    assert refused.value.reason == "warming_up"
+    assert refused.value.whole
     assert told(decoder.decode(encode_frame(0, 0.1), 101.0)) == plain(0.0, 0.1)
+    (notice, missing) = decoder.decode(encode_frame(0, 0, "58d9"), 102.0)
+    assert isinstance(notice, Notice)
+    assert isinstance(missing, FrameError)
 
 
 def test_warming_up_can_be_dropped_and_is_then_counted() -> None:

@@ -139,8 +139,13 @@ class _Decoder:
             return (*notices, *self._settings(first, second))
         if self._warm_at is None:
             self._warm_at = now + self._warm_up_s
-        # A frame of zeros is what the device says before it has a value, whenever that is (PyPMS).
-        warming = now < self._warm_at or not (first or second)
+        if not (first or second):
+            # A frame of zeros is what the device says before it has a value, whenever that is (PyPMS): no value.
+            missing = FrameError("warming_up", whole=True)
+            if not notices:
+                raise missing
+            return (*notices, missing)
+        warming = now < self._warm_at
         if warming and self._drop:
             return (*notices, FrameError("warming_up", whole=True))
         checks = ("warm_up",) if warming else ()
