@@ -116,6 +116,11 @@ class AdvertDriver(Driver, ABC):
 
         `options` may name the `mac` of the device where the driver's `address` is not given.
         """
+        advert = self.advert_of(layer, data, options)
+        return self.decoder().decode(advert, 0.0) if advert else None
+
+    def advert_of(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Advert | None:
+        """The advertisement that `decode_layer` decodes; None for a layer that the driver does not know."""
         words = _LAYER.fullmatch(layer)
         if words is None:
             return None
@@ -125,4 +130,4 @@ class AdvertDriver(Driver, ABC):
         sender = address(str(options.get("mac", "") or self.address or NOBODY))
         data_of = {number: data}
         companies, services = (data_of, {}) if words[1].lower() == "manufacturer" else ({}, data_of)
-        return self.decoder().decode(Advert(sender, None, 0, companies, services), 0.0)
+        return Advert(sender, None, 0, companies, services)
