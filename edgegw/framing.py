@@ -191,6 +191,32 @@ class LengthPrefixed:
 
 
 @dataclass(frozen=True)
+class EitherOf:
+    """Frames of several framings on one line, such as reports and the replies to commands."""
+
+    framings: tuple[FixedLength | LengthPrefixed, ...]
+
+    def __post_init__(self) -> None:
+        """ValueError when there is none."""
+        if not self.framings:
+            raise ValueError("no framing to choose from")
+
+    @cached_property
+    def longest(self) -> int:
+        """Length in bytes of the longest frame of all."""
+        return max(framing.longest for framing in self.framings)
+
+    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
+        """See `Framing.find`: whichever begins first, so that a frame within another is not preferred to it."""
+        return min((framing.find(buffer, start) for framing in self.framings), key=_first)
+
+    def refusal(self, data: bytes) -> str | None:
+        """The reason of the framing whose start marker it has, else the first one's; None for a frame of one."""
+        begun = [each for each in self.framings if data.startswith(_starts(each.start))]
+        return (begun or self.framings)[0].refusal(data)
+
+
+@dataclass(frozen=True)
 class Lines:
     """Lines of text, each up to and with its `end`, of `limit` bytes at most with it; `text()` strips one.
 
@@ -240,6 +266,12 @@ class Lines:
             return line.removesuffix(self.end).decode("ascii").strip()
         except UnicodeDecodeError:
             raise FrameError("malformed") from None
+
+
+def _first(bounds: tuple[int, int]) -> tuple[int, int]:
+    """What sorts candidates by where they begin, whole ones and longer ones first."""
+    begin, end = bounds
+    return begin, -end
 
 
 def _starts(start: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -40,7 +40,7 @@ from edgegw.driver.message import (
 from edgegw.driver.numeric import numbers
 from edgegw.driver.poll import Answer, Block, Discovery, PollDecoder, PollDriver, Setting, Write
 from edgegw.driver.serial import SerialLine, StreamDecoder, StreamDriver, ToldDecoder
-from edgegw.framing import FixedLength, FrameError, Framing, LengthPrefixed, Lines
+from edgegw.framing import EitherOf, FixedLength, FrameError, Framing, LengthPrefixed, Lines
 from edgegw.reading import QUANTITIES, Quality, Quantity, Reading
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "Block",
     "Discovery",
     "Driver",
+    "EitherOf",
     "FixedLength",
     "FrameError",
     "Framing",

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegw.framing import FrameError, Framer, Framing, LengthPrefixed, Lines
+from edgegw.framing import EitherOf, FixedLength, FrameError, Framer, Framing, LengthPrefixed, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # Marker, length of what follows it but the end marker (two or four bytes), end marker.
 STATED = LengthPrefixed(start=b"BM", at=2, size=1, lengths=frozenset((2, 4)), extra=4, end=b"\xab")
+# Reports of five bytes beside them: they may hold a stated frame, or its beginning.
+EITHER = EitherOf((FixedLength(b"R", 6, b"\xab"), STATED))
 LINES = Lines(limit=8)
 CRLF = Lines(limit=8, end=b"\r\n")
 
@@ -56,14 +58,28 @@ def odd(data: bytes) -> bytes:
 pieces = st.lists(
     st.binary(max_size=6)
     | st.sampled_from(
-        [b"B", b"BM", b"BM\x02", b"BM\x03", b"BM\x04", b"\xab", b"\n", b"\r", b"\r\n", b"12.5\n"]
+        [
+            b"R",
+            b"R12345",
+            b"R1234\xab",
+            b"B",
+            b"BM",
+            b"BM\x02",
+            b"BM\x03",
+            b"BM\x04",
+            b"\xab",
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"12.5\n",
+        ]
     )
     | st.binary(min_size=2, max_size=2).map(frame),
     max_size=16,
 ).map(b"".join)
 
 
-@pytest.mark.parametrize("framing", [STATED, LINES, CRLF])
+@pytest.mark.parametrize("framing", [STATED, EITHER, LINES, CRLF])
 @given(data=pieces, at=st.lists(st.integers(0, 1000), max_size=10))
 def test_any_chunking_gives_the_same_frames_refusals_and_dropped_bytes(
     framing: Framing, data: bytes, at: list[int]
@@ -77,7 +93,7 @@ def test_any_chunking_gives_the_same_frames_refusals_and_dropped_bytes(
     assert whole.framer.dropped + sum(map(len, found)) + len(whole.framer._pending) == len(data)
 
 
-@pytest.mark.parametrize("framing", [STATED, LINES, CRLF])
+@pytest.mark.parametrize("framing", [STATED, EITHER, LINES, CRLF])
 @given(data=st.binary(max_size=14) | pieces)
 def test_what_is_found_is_exactly_one_frame_by_itself(framing: Framing, data: bytes) -> None:
     assert all(framing.refusal(found) is None for found in Wire(framing).feed(data))
@@ -123,6 +139,39 @@ def test_a_framing_with_a_length_that_fits_no_frame_is_refused_when_it_is_made(
 ) -> None:
     with pytest.raises(ValueError, match=r"lengths|no frame"):
         LengthPrefixed(start=start, at=at, size=1, lengths=frozenset(lengths), extra=4, end=b"\xab")
+
+
+# Several kinds on one line
+
+
+def test_frames_of_each_kind_are_found_in_order_and_the_outer_one_of_two() -> None:
+    assert Wire(EITHER).feed(b"R1234\xab", frame(b"12"), b"x", b"RBM\x02\x01\xab") == [
+        b"R1234\xab",
+        frame(b"12"),
+        b"RBM\x02\x01\xab",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"R1234\xab", None),
+        (frame(b"12"), None),
+        (b"R1234\xac", "footer"),
+        (b"BM\x0212\xac5", "footer"),
+        (b"XYZ123", "header"),
+        (b"R", "truncated"),
+    ],
+)
+def test_what_is_a_frame_of_no_kind_is_named_by_the_kind_that_it_begins_like(
+    data: bytes, reason: str | None
+) -> None:
+    assert EITHER.refusal(data) == reason
+
+
+def test_a_choice_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no framing"):
+        EitherOf(())
 
 
 # Lines
