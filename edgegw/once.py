@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgegw.clock import Clock
-    from edgegw.config import Sensor
+    from edgegw.config import Bluetooth, Sensor
     from edgegw.driver import Reading
 
 # The slowest device of the catalogue speaks within 2.5 s; a line that has to be opened again needs a few more.
@@ -41,7 +41,10 @@ class _Collector:
 
 
 async def read_once(
-    sensors: Mapping[str, Sensor], clock: Clock, patience_s: float = PATIENCE_S
+    sensors: Mapping[str, Sensor],
+    clock: Clock,
+    patience_s: float = PATIENCE_S,
+    bluetooth: Bluetooth | None = None,
 ) -> list[dict[str, Any]]:
     """One entry per enabled sensor: `id`, `driver`, `readings`, and `state`, `errors`, `why`, `todo` of its view.
 
@@ -52,7 +55,7 @@ async def read_once(
     }
     collector = _Collector(len(wanted))
     quiet = structlog.wrap_logger(structlog.testing.CapturingLogger())
-    running = Sensors(RealWires(), collector, clock, quiet, simulated=False, listen=lambda *_: None)
+    running = Sensors(RealWires(bluetooth), collector, clock, quiet, simulated=False, listen=lambda *_: None)
     try:
         await running.apply(wanted)
         views = dict(running.views)

@@ -43,7 +43,7 @@ def read(settings: Config, name: str, patience_s: float = PATIENCE_S) -> dict[st
     with _lent(socket, name, sensor) as paused:
         if paused is None:
             return _overheard(socket, name, sensor, patience_s)
-        (found,) = asyncio.run(read_once({name: sensor}, SystemClock(), patience_s))
+        (found,) = asyncio.run(read_once({name: sensor}, SystemClock(), patience_s, settings.bluetooth))
         return {**found, "paused": paused, "stored": False}
 
 

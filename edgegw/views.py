@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgegw.driver import Reading
 
@@ -54,6 +54,8 @@ class View:
     checks: frozenset[str] = frozenset()
     #: The newest notice of the device by what it is about.
     notices: dict[str, str] = field(default_factory=dict)
+    #: What is known of the radio of a Bluetooth sensor (`ports.ble.Scanner.facts`).
+    bluetooth: Callable[[], Mapping[str, Any]] | None = None
     #: How long the newest answers of a device that is asked took, in seconds.
     answer_times: deque[float] = field(default_factory=lambda: deque(maxlen=ANSWER_TIMES))
 
@@ -108,6 +110,8 @@ class View:
             "readings": self.readings,
             "errors": dict(self.errors),
         }
+        if self.bluetooth is not None:
+            found["bluetooth"] = dict(self.bluetooth())
         if self.answer_times:
             middle = sorted(self.answer_times)[len(self.answer_times) // 2]
             times = {"last": self.answer_times[-1], "median": middle}

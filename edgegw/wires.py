@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgegw.config import Bluetooth
     from edgegw.driver import SerialLine
+    from edgegw.ports.ble import Scanner
     from edgegw.ports.modbus import RtuBus, TcpBus
     from edgegw.ports.serial import SerialPort
     from edgegw.ports.socket import SocketPort
 
 
 class RealWires:
-    """Ports and buses of this machine."""
+    """Ports and buses of this machine; `bluetooth` says which radio, by default the first."""
+
+    def __init__(self, bluetooth: Bluetooth | None = None) -> None:
+        self._bluetooth = bluetooth
+        self._radio: Scanner | None = None
 
     def serial(
         self,
@@ -52,3 +58,12 @@ class RealWires:
         from edgegw.ports.modbus import TcpBus
 
         return TcpBus(host, port)
+
+    def radio(self) -> Scanner:
+        """See `sensing.wires.Wires`."""
+        from edgegw.ports.ble import Scanner
+
+        if self._radio is None:
+            about = self._bluetooth
+            self._radio = Scanner(about.adapter, about.scanning) if about is not None else Scanner()
+        return self._radio

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from edgegw.driver import Block, FrameError, SerialLine
+    from edgegw.ports.ble import Ear
 
 
 class Bus(Protocol):
@@ -36,6 +38,18 @@ class Port(Protocol):
         ...
 
 
+class Radio(Protocol):
+    """The Bluetooth radio that all sensors share."""
+
+    async def listen(self, ear: Ear) -> None:
+        """Let `ear` hear advertisements until it is cancelled; what fails is told to it, and heals."""
+        ...
+
+    def facts(self) -> Mapping[str, Any]:
+        """What `status` says of it."""
+        ...
+
+
 class Wires(Protocol):
     """Makes ports and buses; PortError is what they raise."""
 
@@ -61,4 +75,8 @@ class Wires(Protocol):
 
     def tcp(self, host: str, port: int) -> Bus:
         """A Modbus TCP host."""
+        ...
+
+    def radio(self) -> Radio:
+        """The Bluetooth radio, always the same one."""
         ...

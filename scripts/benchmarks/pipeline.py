@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from edgegw.driver import SerialLine
     from edgegw.keeper import Committed
-    from edgegw.sensing.wires import Bus
+    from edgegw.sensing.wires import Bus, Radio
 
 #: Records that may wait for the disk: what lies between the sensor and the keeper in a busy daemon.
 LEAD: Final = 10_000
@@ -67,6 +67,16 @@ class Flood:
     def rtu(self, path: str, line: SerialLine) -> Bus:
         """See `sensing.wires.Wires`."""
         raise AssertionError(path, line)
+
+    def socket(
+        self, host: str, port: int, on_data: Callable[[bytes, float], None], on_open: Callable[[], None]
+    ) -> Flood:
+        """See `sensing.wires.Wires`."""
+        raise AssertionError(host, port, on_data, on_open)
+
+    def radio(self) -> Radio:
+        """No benchmark listens to a radio."""
+        raise NotImplementedError
 
     def tcp(self, host: str, port: int) -> Bus:
         """See `sensing.wires.Wires`."""

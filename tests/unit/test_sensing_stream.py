@@ -101,6 +101,9 @@ class Bench:
     def rtu(self, path: str, line: SerialLine) -> Any:
         raise NotImplementedError
 
+    def radio(self) -> Any:
+        raise NotImplementedError
+
     def tcp(self, host: str, port: int) -> Any:
         raise NotImplementedError
 

@@ -140,6 +140,9 @@ class World:
         del line
         return self.buses.setdefault(path, FakeBus())
 
+    def radio(self) -> Any:
+        raise NotImplementedError
+
     def tcp(self, host: str, port: int) -> FakeBus:
         return self.buses.setdefault(f"{host}:{port}", FakeBus())
 
