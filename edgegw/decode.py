@@ -47,7 +47,7 @@ def decode(
     except registry.DriverError as error:
         raise GatewayError("EG-DRIVER-UNKNOWN", str(error)) from None
     layer = layer or kind.layer
-    serial = issubclass(kind, StreamDriver) and layer in {FRAME, STREAM}
+    serial = issubclass(kind, StreamDriver) and layer in {FRAME, STREAM} - kind.shows
     own = {option.name for option in registry.options(kind)}
     # One frame of a serial device needs no context: there, what is no option is a mistake.
     context = {} if serial else {key: given.pop(key) for key in list(given) if key not in own}

@@ -54,6 +54,8 @@ class StreamDriver(Driver):
     layer: ClassVar[str] = "uart"
     line: ClassVar[SerialLine]
     framing: ClassVar[Framing]
+    #: Layers that `decode_layer` shows in full where the decoder has to hold back what no quantity fits.
+    shows: ClassVar[frozenset[str]] = frozenset()
     #: Usual time in seconds between two frames. It stands for the time that a capture of bytes does not hold.
     period_s: ClassVar[float] = 1.0
 
