@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgegw import keys, registry
-from edgegw.driver import AdvertDriver, AskDriver, PollDriver, StreamDriver
+from edgegw.driver import AdvertDriver, AskDriver, AudioDriver, PollDriver, StreamDriver
 from edgegw.ports.errors import PortError
 from edgegw.problems import GatewayError
-from edgegw.sensing import advert, ask, poll, stream
+from edgegw.sensing import advert, ask, audio, poll, stream
 from edgegw.sensing.buses import Buses
 from edgegw.sensing.sensing import Sensing
 from edgegw.views import State, View
@@ -201,5 +201,7 @@ async def _run(sensing: Sensing, driver: Driver) -> None:
         await ask.run(sensing, driver)
     elif isinstance(driver, PollDriver):
         await poll.run(sensing, driver)
+    elif isinstance(driver, AudioDriver):
+        await audio.run(sensing, driver)
     elif isinstance(driver, AdvertDriver):
         await advert.run(sensing, driver)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edgegw.config import Bluetooth
     from edgegw.driver import SerialLine
+    from edgegw.ports.audio import Microphone
     from edgegw.ports.ble import Scanner
     from edgegw.ports.modbus import RtuBus, TcpBus
     from edgegw.ports.serial import SerialPort
@@ -67,3 +68,15 @@ class RealWires:
             about = self._bluetooth
             self._radio = Scanner(about.adapter, about.scanning) if about is not None else Scanner()
         return self._radio
+
+    def microphone(
+        self,
+        device: str,
+        rate: int,
+        on_samples: Callable[[bytes, int, float], None],
+        on_open: Callable[[Sequence[str]], None],
+    ) -> Microphone:
+        """See `sensing.wires.Wires`."""
+        from edgegw.ports.audio import Microphone
+
+        return Microphone(device, rate, on_samples=on_samples, on_open=on_open)

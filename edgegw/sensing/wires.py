@@ -50,6 +50,14 @@ class Radio(Protocol):
         ...
 
 
+class Microphone(Protocol):
+    """A sound card, not yet opened."""
+
+    async def run(self) -> None:
+        """Open it and hand over what it hears until it goes."""
+        ...
+
+
 class Wires(Protocol):
     """Makes ports and buses; PortError is what they raise."""
 
@@ -79,4 +87,14 @@ class Wires(Protocol):
 
     def radio(self) -> Radio:
         """The Bluetooth radio, always the same one."""
+        ...
+
+    def microphone(
+        self,
+        device: str,
+        rate: int,
+        on_samples: Callable[[bytes, int, float], None],
+        on_open: Callable[[Sequence[str]], None],
+    ) -> Microphone:
+        """A microphone: samples and how many were lost before them; switches that are on and should not be."""
         ...
