@@ -28,10 +28,37 @@ DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
     "ld2450": ("ld2450", {}),
     "renke-noise": ("modbus", {"profile": "renke-noise"}),
     "modbus-generic": ("modbus", {}),
+    "svantek": ("ascii_slm", {}),
+    "nti-xl2": ("ascii_slm", {}),
+    "rion-nl43": ("ascii_slm", {}),
+    "nsrt-mk3": ("nsrt", {}),
+    "usb-ble-slm": ("usb_slm", {}),
+    "modbus-weather": ("modbus", {}),
+    "scd30-modbus": ("modbus", {"profile": "scd30"}),
+    "senseair-modbus": ("modbus", {"profile": "senseair"}),
+    "pulse-counter": ("modbus", {}),
 }
+#: Where a file holds vectors of several devices: the option that a vector needs, by how its name begins.
+DEVICES: dict[str, dict[str, str]] = {
+    "RS-FSJT": {"profile": "renke-wind-speed"},
+    "RS-FXJT": {"profile": "renke-wind-direction"},
+    "RS485-TH": {"profile": "rs485-th"},
+    "SEN0483": {"profile": "dfrobot-wind-speed"},
+    "integrated station": {"profile": "weather-station"},
+}
+#: What the vectors of sound level meters call a level, and the gateway; an exposure level it has no name for.
+LEVELS = {
+    "leq": "laeq",
+    "lmax": "lafmax",
+    "lmin": "lafmin",
+    "lpeak": "lcpeak",
+    "lp": "la_sampled",
+    "level": "la_sampled",
+}
+METERS = ("ascii_slm", "nsrt", "usb_slm")
 # The vectors' names and UCUM units, and the gateway's.
 RENAMED = {"noise": "la_sampled", "relative_humidity": "humidity"}
-UNITS = {"[ppm]": "ppm", "{count}": "count"}
+UNITS = {"[ppm]": "ppm", "{count}": "count", "%": "%RH"}
 
 Vector = dict[str, Any]
 
@@ -62,6 +89,11 @@ def kept(*layers: str) -> list[Any]:
     ]
 
 
+def of_device(vector: Vector) -> dict[str, str]:
+    """The options of the device that a vector is of."""
+    return next((options for name, options in DEVICES.items() if vector["name"].startswith(name)), {})
+
+
 def octets(vector: Vector) -> bytes:
     words = b"".join(word.to_bytes(2, "big") for word in vector.get("registers", ()))
     return bytes.fromhex(vector.get("hex", "")) + words
@@ -70,7 +102,7 @@ def octets(vector: Vector) -> bytes:
 def shown(file: str, vector: Vector) -> list[dict[str, Any]]:
     """What `edgegw drivers decode` prints."""
     name, options = DRIVERS[file]
-    given = {**options, **vector.get("context", {})}
+    given = {**options, **of_device(vector), **vector.get("context", {})}
     return list(decode(name, [octets(vector).hex()], layer=vector["layer"], options=given))
 
 
@@ -118,7 +150,7 @@ def agrees(found: list[dict[str, Any]], expect: dict[str, Any], tolerance: float
         assert line["unit"] == QUANTITIES[line["quantity"]].unit
 
 
-@pytest.mark.parametrize(("file", "vector"), kept(FRAME, "modbus-rtu", "modbus-registers"))
+@pytest.mark.parametrize(("file", "vector"), kept(FRAME, "modbus-rtu", "modbus-registers", "numeric"))
 def test_the_shell_decodes_one_input_to_what_was_published_or_refuses_it(file: str, vector: Vector) -> None:
     found = shown(file, vector)
     if "error" in vector:
@@ -144,7 +176,9 @@ def test_the_driver_alone_decodes_a_frame_to_what_was_published_or_refuses_it(
     agrees(as_shown(found), vector["expect"], vector.get("tolerance", 0))
 
 
-@pytest.mark.parametrize(("file", "vector"), kept(STREAM))
+@pytest.mark.parametrize(
+    ("file", "vector"), [case for case in kept(STREAM) if DRIVERS[case.values[0]][0] not in METERS]
+)
 def test_a_stream_gives_the_published_frames_and_at_least_the_published_errors(
     file: str, vector: Vector
 ) -> None:
@@ -163,6 +197,46 @@ def test_a_stream_gives_the_published_frames_and_at_least_the_published_errors(
         line for outcomes in frames for line in as_shown(readings(outcomes))
     ]
     assert {line["error"] for line in lines if "error" in line} >= set(vector["expect"]["errors"])
+
+
+@pytest.mark.parametrize(
+    ("file", "vector"),
+    [
+        case
+        for case in kept("ascii-line", "usb-cdc", "hid-report", "ble-notification", STREAM)
+        if DRIVERS[case.values[0]][0] in METERS
+    ],
+)
+def test_the_shell_shows_what_a_sound_level_meter_says_under_the_gateways_names(
+    file: str, vector: Vector
+) -> None:
+    name, options = DRIVERS[file]
+    given = {**options, **vector.get("context", {})}
+    text = vector.get("text", vector.get("hex"))
+    found = list(decode(name, [text], layer=vector["layer"], options=given))
+    if "error" in vector:
+        assert found == [{"error": vector["error"]}]
+        return
+    expect = dict(vector["expect"])
+    if "values" in expect:
+        assert [line.get("value") for line in found] == expect["values"]
+        return
+    lines = {line["quantity"]: line for line in found if "quantity" in line}
+    meta = expect.pop("meta", {})
+    for line in lines.values():
+        assert line["unit"] == "dB"
+        assert line["meta"].items() >= meta.items()
+    # What is no level of this moment with A weighting has no name here.
+    nameless = meta.get("frequency_weighting") == "C" or meta.get("max_hold")
+    for called, wanted in expect.items():
+        ours = "level" if nameless else LEVELS.get(called)
+        if wanted["value"] is None:
+            assert ours not in lines
+            assert {"error": "not_available"} in found
+        elif ours is None:
+            assert all(line["meta"][called] == wanted["value"] for line in lines.values())
+        else:
+            assert lines[ours]["value"] == wanted["value"]
 
 
 @pytest.mark.parametrize(("file", "vector"), kept("encode"))
