@@ -27,6 +27,7 @@ DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
     "sds011": ("sds011", {}),
     "ld2450": ("ld2450", {}),
     "renke-noise": ("modbus", {"profile": "renke-noise"}),
+    "software-slm": ("alsa_slm", {}),
     "modbus-generic": ("modbus", {}),
     "svantek": ("ascii_slm", {}),
     "nti-xl2": ("ascii_slm", {}),
@@ -57,7 +58,7 @@ LEVELS = {
 }
 METERS = ("ascii_slm", "nsrt", "usb_slm")
 # The vectors' names and UCUM units, and the gateway's.
-RENAMED = {"noise": "la_sampled", "relative_humidity": "humidity"}
+RENAMED = {"noise": "la_sampled", "leq": "laeq", "relative_humidity": "humidity"}
 UNITS = {"[ppm]": "ppm", "{count}": "count", "%": "%RH"}
 
 Vector = dict[str, Any]
@@ -94,6 +95,11 @@ def of_device(vector: Vector) -> dict[str, str]:
     return next((options for name, options in DEVICES.items() if vector["name"].startswith(name)), {})
 
 
+def typed(vector: Vector) -> str:
+    """How somebody writes a vector's input: numbers as they stand, all else in hexadecimal."""
+    return json.dumps(vector["registers"]) if vector["layer"] == "numeric" else octets(vector).hex()
+
+
 def octets(vector: Vector) -> bytes:
     words = b"".join(word.to_bytes(2, "big") for word in vector.get("registers", ()))
     return bytes.fromhex(vector.get("hex", "")) + words
@@ -103,7 +109,7 @@ def shown(file: str, vector: Vector) -> list[dict[str, Any]]:
     """What `edgegw drivers decode` prints."""
     name, options = DRIVERS[file]
     given = {**options, **of_device(vector), **vector.get("context", {})}
-    return list(decode(name, [octets(vector).hex()], layer=vector["layer"], options=given))
+    return list(decode(name, [typed(vector)], layer=vector["layer"], options=given))
 
 
 def stream_driver(file: str, vector: Vector) -> StreamDriver:
@@ -141,13 +147,17 @@ def agrees(found: list[dict[str, Any]], expect: dict[str, Any], tolerance: float
     if values is not None:
         assert [line.get("value") for line in found] == pytest.approx(values, abs=tolerance)
         return
-    measured = {line["quantity"]: line for line in found if line["quantity"] in QUANTITIES}
+    # Lden is a figure of the shell's alone: a gateway measures no years.
+    measured = {
+        line["quantity"]: line for line in found if line["quantity"] in {*QUANTITIES, "lday_evening_night"}
+    }
     assert len(measured) == len(expect)
     for name, wanted in expect.items():
         line = measured[RENAMED.get(name, name.removeprefix("gas_"))]
         assert line["value"] == pytest.approx(wanted["value"], abs=tolerance, rel=0)
         assert line["unit"] == UNITS.get(wanted["unit"], wanted["unit"])
-        assert line["unit"] == QUANTITIES[line["quantity"]].unit
+        if line["quantity"] in QUANTITIES:
+            assert line["unit"] == QUANTITIES[line["quantity"]].unit
 
 
 @pytest.mark.parametrize(("file", "vector"), kept(FRAME, "modbus-rtu", "modbus-registers", "numeric"))
