@@ -156,14 +156,16 @@ def any_of(command: int, content: bytes) -> Content:
     """What a frame of an unknown device most likely says; `implausible` when it can be none of them.
 
     A gas stands first, since few bytes are one; but the type of PH3 is also an MH-Z19 at 29 degrees, which is
-    the likelier. Good enough for somebody who looks at a frame, not for a sensor.
+    the likelier. Dust without any fine dust is a damaged gas. Good enough for looking, not for a sensor.
     """
     if command == READ_ALL:
         return gas(command, content)
-    reads: list[Callable[[bytes], Content]] = [co2, partial(gas, command), dust]
+    reads: list[Callable[[bytes], Content]] = [co2, partial(gas, command)]
+    if any(content[4:]):
+        reads.append(dust)
     if content[2] != PH3:
         reads.insert(0, partial(gas, command))
-    for read in reads if any(content) else ():
+    for read in reads:
         with contextlib.suppress(FrameError):
             return read(content)
     raise FrameError("implausible", whole=True)
