@@ -185,6 +185,13 @@ class Bluez:
         self.told += 1
         return True
 
+    def remember(self, address: str, companies: Mapping[int, bytes]) -> None:
+        """Tell of a device that BlueZ knows from before and does not hear now."""
+        path = f"{self.path}/dev_{address.upper().replace(':', '_')}"
+        properties = self._about(address, "", random=True) | _heard(companies, {}, 0)
+        del properties["RSSI"]
+        self._added(path, {DEVICE: properties})
+
     def _forget_old(self, now: float) -> None:
         while self._devices:
             path, device = next(iter(self._devices.items()))

@@ -223,7 +223,7 @@ class Scanner:
     @contextlib.asynccontextmanager
     async def _scanning_with(self, adapter: str) -> AsyncIterator[Mode]:
         """A scan that runs, `passive` or `active`, for as long as the context lasts."""
-        why = "as it is configured" if self._scanning == "active" else "to see whether it hears more"
+        why = "as it is configured." if self._scanning == "active" else "to see whether it hears more."
         async with contextlib.AsyncExitStack() as stack:
             if self._passive():
                 try:
