@@ -61,15 +61,20 @@ class KeyedAdvertDecoder(AdvertDecoder, Protocol):
     """A decoder that counts senders without being able to know them again.
 
     It sees addresses only under a random key, and a driver has no randomness: whoever runs it brings the key.
-    `rekey` is called once before the first advertisement and then before each `due`.
+    `rekey` is called once before the first advertisement and then before each `due`, `forget` when the decoder is
+    given up.
     """
 
     def rekey(self, key: bytearray) -> None:
-        """Offer 32 fresh random bytes (`bytearray(secrets.token_bytes(32))`), used for nothing else.
+        """Offer 32 fresh random bytes that stand nowhere else.
 
         The decoder takes them for the window that begins now or next, overwrites them with zeros when that window
         is over, and those that it does not need at once.
         """
+        ...
+
+    def forget(self) -> None:
+        """Overwrite the keys that it holds, and drop what it has counted."""
         ...
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from edgegw.driver import FrameError
+from edgegw.driver import FrameError, KeyedAdvertDecoder
 from edgegw.ports.ble.patterns import Wants
 from edgegw.sampling import Sampler
+from edgegw.sensing.overwrite import overwrite_freed_texts
 from edgegw.sensing.sensing import until_first_ends
 from edgegw.views import State
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from edgegw.driver import Advert, AdvertDriver, Notice, Outcome
+    from edgegw.driver import Advert, AdvertDecoder, AdvertDriver, Notice, Outcome
     from edgegw.ports.errors import PortError
     from edgegw.sensing.sensing import Sensing
 
 # How often a decoder is asked what time alone brings, in seconds (`AdvertDecoder.due`).
 BEAT_S: Final = 1.0
+# Bytes of a key under which senders are counted: as many as the hash behind it has.
+KEY_BYTES: Final = 32
 
 
 async def run(sensing: Sensing, driver: AdvertDriver) -> None:
@@ -33,7 +37,10 @@ async def run(sensing: Sensing, driver: AdvertDriver) -> None:
     together: list[Coroutine[Any, Any, None]] = [radio.listen(listener), listener.beat(), listener.fault()]
     if listener.sampler is not None and sensing.sensor.interval is not None:
         together.append(sensing.sample(listener.sampler, sensing.sensor.interval))
-    await until_first_ends(together)
+    try:
+        await until_first_ends(together)
+    finally:
+        listener.forget()
 
 
 class _Listener:
@@ -47,7 +54,7 @@ class _Listener:
         self.sampler = Sampler(interval) if interval is not None else None
         self._sensing = sensing
         self._driver = driver
-        self._decoder = driver.decoder()
+        self._decoder = self._fresh()
         self._hearing = False
         self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -75,7 +82,8 @@ class _Listener:
         self._hearing = False
         if self.wants.everything:
             # A window with a hole in it would count too few.
-            self._decoder = self._driver.decoder()
+            self.forget()
+            self._decoder = self._fresh()
         if error is not None:
             self._sensing.fails(error)
 
@@ -92,7 +100,27 @@ class _Listener:
             # A deaf radio must not make a window without advertisements look like a place without devices.
             if self._hearing:
                 now = self._sensing.clock.monotonic()
-                self._take(self._decoder.due(now), now)
+                self._rekey(self._decoder)
+                outcomes = self._decoder.due(now)
+                if outcomes and isinstance(self._decoder, KeyedAdvertDecoder):
+                    overwrite_freed_texts()
+                self._take(outcomes, now)
+
+    def forget(self) -> None:
+        """Let a decoder that counts under a key overwrite it."""
+        if isinstance(self._decoder, KeyedAdvertDecoder):
+            self._decoder.forget()
+
+    def _fresh(self) -> AdvertDecoder:
+        decoder = self._driver.decoder()
+        self._rekey(decoder)
+        return decoder
+
+    @staticmethod
+    def _rekey(decoder: AdvertDecoder) -> None:
+        if isinstance(decoder, KeyedAdvertDecoder):
+            # Byte by byte: a whole key in `bytes` would stay in freed memory.
+            decoder.rekey(bytearray(secrets.randbits(8) for _ in range(KEY_BYTES)))
 
     async def fault(self) -> None:
         """Raise what the driver has raised."""

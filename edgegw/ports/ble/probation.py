@@ -51,8 +51,9 @@ class Probation:
         self._anybody = self._repeats = False
 
     def cancel(self) -> None:
-        """No comparison any more."""
+        """No comparison any more, and no addresses kept."""
         self._began = None
+        self._senders.clear()
 
     def heard(
         self, address: str, companies: Iterable[int], services: Iterable[int], wants: Wants, now: float
@@ -81,10 +82,10 @@ class Probation:
         if self._began is None:
             return "open"
         if self._repeats:
-            self._began = None
+            self.cancel()
             return "active"
         if self._anybody and now - self._began >= self.patience:
-            self._began = None
+            self.cancel()
             self._patience = min(MOST_PATIENCE, 2 * self._patience)
             return "passive"
         return "open"
