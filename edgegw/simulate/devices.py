@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from edgegw.simulate import frames, modbus_slave
@@ -23,11 +23,6 @@ WATCH_S: Final = 0.05
 RTU_SILENCE_S: Final = 0.1
 # Questions that one TCP master may have open; more wait in the socket.
 MOST_QUESTIONS: Final = 8
-# Registers of the Renke transmitter (RT-ZS-BZ manual V2.2).
-LEVEL_REGISTER: Final = 0x0000
-ADDRESS_REGISTER: Final = 0x07D0
-BAUD_REGISTER: Final = 0x07D1
-BAUD_9600: Final = 2
 
 
 class Said(NamedTuple):
@@ -40,8 +35,18 @@ class Said(NamedTuple):
 
 #: What a talker says as frame `number` at second `t`.
 Say = Callable[[int, float], Said]
-#: The level in tenths of dB that the transmitter gives in answer `number` at second `t`.
-Level = Callable[[int, float], int]
+
+
+class Measured(NamedTuple):
+    """One value in the registers of a Modbus device: its words by register, and what its reading must say."""
+
+    quantity: str
+    value: float
+    words: Mapping[int, int]
+
+
+#: What a Modbus device has measured for answer `number` at second `t`.
+Measure = Callable[[int, float], Sequence[Measured]]
 
 
 class Surroundings(NamedTuple):
@@ -138,16 +143,19 @@ class Talker:
         self._around.ledger.write(number, when, fate, said.values, said.leg)
 
 
-class Transmitter:
-    """The Renke noise transmitter as a Modbus slave: what it answers, whatever wire it hangs on.
+class Slave:
+    """A Modbus device: what it answers, whatever wire it hangs on.
 
-    Each answer that holds the level gets the next number.
+    Each answer that holds a measured value gets the next number. `fixed` are registers that never change.
     """
 
-    def __init__(self, unit: int, level: Level, surroundings: Surroundings) -> None:
+    def __init__(
+        self, unit: int, measure: Measure, surroundings: Surroundings, fixed: Mapping[int, int] | None = None
+    ) -> None:
         self.unit = unit
         self.around = surroundings
-        self._level = level
+        self._measure = measure
+        self._fixed = fixed or {}
         self._number = 0
 
     @property
@@ -160,33 +168,33 @@ class Transmitter:
         condition = self.condition
         if condition.silent or condition.unplugged:
             return
-        said: list[int] = []
+        number = self._number
+        measured = self._measure(number, self.around.second())
+        words = {register: word for each in measured for register, word in each.words.items()}
+        asked: set[int] = set()
 
         def read(register: int) -> int | None:
-            if register == LEVEL_REGISTER:
-                said.append(self._level(self._number, self.around.second()))
-                return said[-1]
-            return {ADDRESS_REGISTER: self.unit, BAUD_REGISTER: BAUD_9600}.get(register)
+            asked.add(register)
+            return words.get(register, self._fixed.get(register))
 
-        number = self._number
         pdu = modbus_slave.answer_pdu(request, read)
-        self._number += len(said)
+        values = {each.quantity: each.value for each in measured if asked.issuperset(each.words)}
+        self._number += bool(values)
         if condition.late_s:
             await asyncio.sleep(condition.late_s)
         when = moment()
         heard = send(pdu, condition.damaged)
-        if said:
+        if values:
             fate = Fate.DAMAGED if condition.damaged else Fate.LATE if condition.late_s else Fate.SENT
-            values = {"la_sampled": said[0] / 10}
             self.around.ledger.write(number, when, fate if heard else Fate.UNHEARD, values)
 
 
 class RtuDevice:
-    """A transmitter on a serial line."""
+    """A Modbus device on a serial line."""
 
-    def __init__(self, link: Path, transmitter: Transmitter) -> None:
+    def __init__(self, link: Path, slave: Slave) -> None:
         self._line = PtyLine(link)
-        self._transmitter = transmitter
+        self._slave = slave
 
     @property
     def address(self) -> str:
@@ -205,11 +213,11 @@ class RtuDevice:
                 group.create_task(self._watch())
         finally:
             self._line.unplug()
-            self._transmitter.around.ledger.close()
+            self._slave.around.ledger.close()
 
     async def _watch(self) -> None:
         while True:
-            if self._transmitter.condition.unplugged:
+            if self._slave.condition.unplugged:
                 self._line.unplug()
             else:
                 self._line.plug()
@@ -217,7 +225,7 @@ class RtuDevice:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        requests = modbus_slave.RtuRequests(self._transmitter.unit)
+        requests = modbus_slave.RtuRequests(self._slave.unit)
         heard = loop.time()
 
         def send(pdu: bytes, damaged: bool) -> bool:
@@ -230,18 +238,18 @@ class RtuDevice:
             if heard - before > RTU_SILENCE_S:
                 requests.silence()
             for pdu in requests.feed(data)[:1]:
-                await self._transmitter.answer(pdu, send)
+                await self._slave.answer(pdu, send)
             if loop.time() - heard > RTU_SILENCE_S:
                 # Busy with an answer, a slave does not hear: what was asked meanwhile is lost.
                 self._line.discard()
 
 
 class TcpDevice:
-    """A transmitter behind a Modbus TCP server."""
+    """A Modbus device behind a TCP server."""
 
-    def __init__(self, transmitter: Transmitter) -> None:
+    def __init__(self, slave: Slave) -> None:
         self._line = TcpLine(self._serve)
-        self._transmitter = transmitter
+        self._slave = slave
 
     @property
     def address(self) -> str:
@@ -256,14 +264,14 @@ class TcpDevice:
         """See `Device.run`."""
         try:
             while True:
-                if self._transmitter.condition.unplugged:
+                if self._slave.condition.unplugged:
                     await self._line.unplug()
                 else:
                     await self._line.plug()
                 await asyncio.sleep(WATCH_S)
         finally:
             await self._line.unplug()
-            self._transmitter.around.ledger.close()
+            self._slave.around.ledger.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         free = asyncio.Semaphore(MOST_QUESTIONS)
@@ -271,7 +279,7 @@ class TcpDevice:
             while True:
                 header = await reader.readexactly(7)
                 request = await reader.readexactly(modbus_slave.tcp_request(header))
-                if header[6] != self._transmitter.unit:
+                if header[6] != self._slave.unit:
                     # Another unit behind this address would answer; there is none, so nobody does.
                     continue
                 await free.acquire()
@@ -288,5 +296,5 @@ class TcpDevice:
                 writer.write(modbus_slave.tcp_answer(header, answer))
             return heard
 
-        await self._transmitter.answer(request, send)
+        await self._slave.answer(request, send)
         await writer.drain()

@@ -134,6 +134,11 @@ class Street:
         # PM10 counts what PM2.5 counts, and more.
         return tenths[0], max(tenths)
 
+    def slow(self, what: str, middle: float, swing: float, t: float) -> float:
+        """Something that changes slowly, such as a temperature: `middle` give or take `swing`, at second `t`."""
+        shift = Random(f"{self._seed} {what}").uniform(0, 1000)  # noqa: S311  can be repeated
+        return middle + swing * self._wander(t + shift)
+
     def _blasts(self, t: float) -> list[tuple[Blast, float]]:
         """The blasts that happened, with their age in seconds."""
         repeat = self._scenario.repeat

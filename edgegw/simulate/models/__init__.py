@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edgegw.simulate.models import dust, noise, people
+from edgegw.simulate.models import dust, gas, meters, noise, people, weather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,4 +12,11 @@ if TYPE_CHECKING:
     from edgegw.simulate.model import Model
 
 #: Every model that can be simulated.
-MODELS: Final[Mapping[str, Model]] = {**dust.MODELS, **noise.MODELS, **people.MODELS}
+MODELS: Final[Mapping[str, Model]] = {
+    **dust.MODELS,
+    **gas.MODELS,
+    **meters.MODELS,
+    **noise.MODELS,
+    **people.MODELS,
+    **weather.MODELS,
+}
