@@ -201,6 +201,15 @@ def secrets(name: str) -> frozenset[str]:
         return frozenset()
 
 
+def paths(name: str) -> Mapping[str, str]:
+    """The options of a driver that may hold a path, each with the prefix before it; none for a broken driver."""
+    try:
+        fields = _fields(load(name))
+    except DriverError:
+        return {}
+    return {_option(field): field.metadata["path"] for field in fields if "path" in field.metadata}
+
+
 class _InvalidError(ValueError):
     """A value of the wrong type: messages by the path inside the value."""
 

@@ -134,8 +134,13 @@ def _with_silence(sensor: Sensor, quality: Quality) -> Sensor:
 
 
 def _with_references(tree: Tree, name: str, sensor: Sensor) -> Sensor:
-    """The sensor with its secret options as references that hold everywhere; a pasted secret is taken out."""
+    """The sensor with references and paths among its options that hold everywhere; a pasted secret is taken out."""
     options = dict(sensor.options)
+    for key, prefix in registry.paths(sensor.driver).items() if options else ():
+        given = options.get(key)
+        if isinstance(given, str) and given.startswith(prefix):
+            base = tree.origin(("sensor", name, key)).base
+            options[key] = f"{prefix}{base / given.removeprefix(prefix)}"
     for key in registry.secrets(sensor.driver) & options.keys():
         where = ("sensor", name, key)
         try:
@@ -155,7 +160,9 @@ def _make(
 ) -> Driver | None:
     where = ("sensor", name, "driver")
     try:
-        return make(sensor.driver, sensor.options)
+        driver = make(sensor.driver, sensor.options)
+        # What it would fail with at its first poll is a mistake of the configuration, and said now.
+        return None if isinstance(driver, PollDriver) and not _polls(tree, name, driver) else driver
     except DriverError as fault:
         if notes is not None and isinstance(fault, BrokenDriverError):
             notes.append((where, str(fault)))
@@ -165,6 +172,20 @@ def _make(
         for path, text in fault.mistakes:
             tree.mistake(("sensor", name, *path), _or_common(path, text))
     return None
+
+
+def _polls(tree: Tree, name: str, driver: PollDriver) -> bool:
+    """Whether a polled driver knows what it asks and on which line."""
+    try:
+        driver.blocks()
+        driver.lines()
+        return True
+    except ValueError as fault:
+        key, colon, sentence = str(fault).partition(": ")
+        if not (colon and key.isidentifier()):
+            key, sentence = "driver", str(fault)
+        tree.mistake(("sensor", name, key), sentence)
+        return False
 
 
 def _or_common(path: tuple[str | int, ...], text: str) -> str:
@@ -192,7 +213,13 @@ def _check_wire(tree: Tree, name: str, sensor: Sensor, driver: Driver) -> list[N
             (*here, "host"),
             f'needs its port number: host = "{sensor.host._replace(port=4001)}", as the device is set to',
         )
-    if isinstance(driver, PollDriver) and sensor.port is not None and not 1 <= sensor.unit <= 247:
+    # Beyond 247 addresses are reserved (Serial Line, section 2.2), and a few makers use one all the same.
+    if (
+        isinstance(driver, PollDriver)
+        and sensor.port is not None
+        and not 1 <= sensor.unit <= 247
+        and sensor.unit not in driver.units
+    ):
         tree.mistake((*here, "unit"), "must be from 1 to 247 on a serial line")
     if sensor.average is not None and sensor.interval is not None and sensor.average < 2 * sensor.interval:
         tree.mistake(

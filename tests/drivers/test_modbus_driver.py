@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import re
 import tomllib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegw.driver import QUANTITIES, Block, FrameError, Reading, SerialLine
+from edgegw.driver import (
+    QUANTITIES,
+    Block,
+    Discovery,
+    FrameError,
+    Quality,
+    Reading,
+    SerialLine,
+    Setting,
+    Write,
+)
 from edgegw_drivers.modbus import Modbus, find
 from edgegw_drivers.modbus.decoder import Decoder
 from edgegw_drivers.modbus.schema import parse
+from edgegw_drivers.modbus.settings import settings
 
-VECTORS = Path(__file__).parents[3] / "shared" / "vectors"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 RENKE = Modbus("renke-noise")
-BARE = Modbus("")
 SHIPPED = sorted(find.SHIPPED.glob("*.toml"))
 
 DEVICE = """
@@ -81,67 +91,55 @@ def refused(found: object) -> list[str]:
     return [error.reason for error in found if isinstance(error, FrameError)]
 
 
-def vectors(name: str) -> list[Any]:
-    file = VECTORS / f"{name}.json"
-    if not file.exists():
-        return [pytest.param({}, marks=pytest.mark.skip(reason="the published vectors do not lie beside"))]
-    return [pytest.param(vector, id=vector["name"]) for vector in json.loads(file.read_text())]
-
-
-def run(driver: Modbus, vector: dict[str, Any]) -> None:
-    """Whether the driver does with a vector what the vector says."""
-    if "encode" in vector:
-        assert driver.encode("request", vector["encode"]).hex() == vector["hex"]
-        return
-    data = bytes.fromhex(vector.get("hex", ""))
-    data = data or b"".join(word.to_bytes(2, "big") for word in vector["registers"])
-    context, expect = vector.get("context", {}), vector.get("expect", {})
-    if "error" in vector or expect.get("values") == [None]:
-        with pytest.raises(FrameError) as caught:
-            driver.decode_layer(vector["layer"], data, context)
-        assert caught.value.reason == vector.get("error", "not_available")
-        return
-    readings = driver.decode_layer(vector["layer"], data, context)
-    assert readings
-    tolerance = vector.get("tolerance", 0)
-    if "meta" in expect:
-        assert readings[0].meta == expect["meta"]
-    elif "values" in expect:
-        assert [reading.value for reading in readings] == pytest.approx(expect["values"], abs=tolerance)
-    else:
-        wanted = {{"noise": "la_sampled"}[name]: value["value"] for name, value in expect.items()}
-        assert decoded(readings) == pytest.approx(wanted, abs=tolerance)
-
-
-@pytest.mark.parametrize("vector", vectors("renke-noise"))
-def test_the_renke_vectors(vector: dict[str, Any]) -> None:
-    run(RENKE, vector)
-
-
-@pytest.mark.parametrize("vector", vectors("modbus-generic"))
-def test_the_generic_vectors(vector: dict[str, Any]) -> None:
-    run(BARE, vector)
-
-
 @pytest.mark.parametrize("file", SHIPPED, ids=[file.stem for file in SHIPPED])
 def test_each_profile_that_ships_decodes_its_own_worked_examples(file: Path) -> None:
     profile = find.load(file.stem)
+    assert {name for example in profile.examples for name in example.expect} == {
+        read.quantity.name for read in profile.reads
+    }, "a quantity that no example shows"
     for example in profile.examples:
-        found = Decoder(profile).decode(example.words, 0.0)
-        values = iter(found)
-        for read in profile.reads:
-            result = next(values)
-            wanted = example.expect.get(read.quantity.name)
-            if isinstance(result, FrameError):
-                assert result.reason == wanted
+        decoder = Decoder(profile)
+        if example.before:
+            decoder.decode(example.before, 0.0)
+        found = decoder.decode(example.words, 0.0)
+        values, reasons = decoded(found), refused(found)
+        for name, wanted in example.expect.items():
+            if isinstance(wanted, str):
+                assert name not in values
+                assert wanted in reasons
             else:
-                assert result == Reading(read.quantity, wanted)  # type: ignore[arg-type]  # a number here
+                assert values[name] == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=[file.stem for file in SHIPPED])
-def test_each_profile_that_ships_names_its_sources(file: Path) -> None:
+def test_each_profile_that_ships_names_its_sources_and_its_device(file: Path) -> None:
     data = tomllib.loads(file.read_text())
     assert data["device"]["sources"]
+    assert data["device"]["description"]
+    for alias in data["device"]["aliases"]:
+        assert find.load(alias).model == data["device"]["model"]
+
+
+def test_no_two_profiles_claim_one_name() -> None:
+    names = [file.stem for file in SHIPPED]
+    for file in SHIPPED:
+        names += [
+            alias for alias in tomllib.loads(file.read_text())["device"]["aliases"] if alias != file.stem
+        ]
+    assert sorted(set(names)) == sorted(names)
+
+
+# What would change a calibration: FRC and temperature offset of the SCD30, the command registers of Senseair.
+CALIBRATION = {"scd30": {0x39, 0x3B}, "senseair": {0x00, 0x01}}
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=[file.stem for file in SHIPPED])
+def test_no_profile_that_ships_can_write_a_calibration_or_switches_a_baseline_by_itself(file: Path) -> None:
+    for choice in find.load(file.stem).choices:
+        assert choice.write.address not in CALIBRATION[file.stem]
+        assert choice.write.function in {5, 6, 16}
+        if choice.name in {"asc", "abc_hours"}:
+            assert choice.default is None
 
 
 def test_the_readme_names_every_profile_and_both_samples_are_good() -> None:
@@ -150,14 +148,15 @@ def test_the_readme_names_every_profile_and_both_samples_are_good() -> None:
     for file in SHIPPED:
         assert f"`{file.stem}`" in readme
     sensors = tomllib.loads((folder / "sample.toml").read_text())["sensor"]
-    assert [Modbus(sensor["profile"]).emits() for sensor in sensors.values()] == [["la_sampled"]] * 2
+    given = [Modbus(sensor["profile"], sensor.get("settings", {})).emits() for sensor in sensors.values()]
+    assert given == [["la_sampled"], ["la_sampled"], ["co2"]]
 
 
 def test_the_profile_that_the_readme_explains_is_a_good_one(tmp_path: Path) -> None:
     readme = (find.SHIPPED.parent / "README.md").read_text()
     file = tmp_path / "acme.toml"
     file.write_text(readme.split("```toml\n")[1].split("```")[0])
-    assert Modbus(f"file:{file}").blocks() == (Block(4, 0, 2),)
+    assert Modbus(f"file:{file}").blocks() == (Block(4, 0, 3),)
 
 
 def test_the_renke_driver_asks_what_the_manual_says() -> None:
@@ -262,67 +261,6 @@ def test_two_devices_with_one_profile_do_not_share_a_counter() -> None:
     assert "first_count" in refused(two.decode(answers, 0.0))
 
 
-def test_the_answer_to_a_broadcast_tells_address_and_baud_rate() -> None:
-    for options in ({}, {"unit": "255"}):
-        found = RENKE.decode_layer("modbus-rtu", bytes.fromhex("010304000100016a33"), options)
-        assert found
-        assert found[0].meta == {"address": 1, "baud_code": 1}
-
-
-@pytest.mark.parametrize(
-    ("layer", "options"),
-    [
-        ("modbus-rtu", {"typ": "u16"}),
-        ("modbus-rtu", {"unit": "x"}),
-        ("modbus-registers", {"type": "u17"}),
-        ("modbus-registers", {"order": "ACBD"}),
-        ("modbus-registers", {"scale": "0,1"}),
-        ("modbus-registers", {"invalid": "70000"}),
-    ],
-)
-def test_a_wrong_option_of_the_shell_is_named(layer: str, options: dict[str, str]) -> None:
-    with pytest.raises(
-        ValueError, match=rf"\b{next(iter(options.values()))}\b|{next(iter(options))}"
-    ) as caught:
-        BARE.decode_layer(
-            layer, bytes.fromhex("0103020103f9d5"[: 14 if layer == "modbus-rtu" else 4]), options
-        )
-    assert not isinstance(caught.value, FrameError)
-
-
-def test_options_may_be_the_texts_that_somebody_typed() -> None:
-    found = BARE.decode_layer("modbus-registers", b"\xff\x9b", {"type": "int16", "scale": "0.1"})
-    assert found
-    assert found[0].value == -10.1
-
-
-def test_another_layer_is_not_this_drivers() -> None:
-    assert RENKE.decode_layer("uart", b"", {}) is None
-
-
-@pytest.mark.parametrize("position", range(7))
-@pytest.mark.parametrize("bit", range(8))
-def test_a_flipped_bit_gives_no_reading(position: int, bit: int) -> None:
-    message = bytearray.fromhex("01030202c97972")
-    message[position] ^= 1 << bit
-    with pytest.raises(FrameError):
-        RENKE.decode_layer("modbus-rtu", bytes(message), {})
-
-
-@pytest.mark.parametrize("length", range(7))
-def test_a_truncated_message_gives_no_reading(length: int) -> None:
-    with pytest.raises(FrameError):
-        RENKE.decode_layer("modbus-rtu", bytes.fromhex("01030202c97972")[:length], {})
-
-
-@given(st.binary(max_size=300), st.sampled_from(["modbus-rtu", "modbus-registers"]))
-def test_hostile_bytes_give_readings_or_a_frame_error_and_nothing_else(data: bytes, layer: str) -> None:
-    for driver in (RENKE, BARE):
-        with contextlib.suppress(FrameError):
-            for reading in driver.decode_layer(layer, data, {}) or ():
-                assert isinstance(reading, Reading)
-
-
 words = st.integers(0, 0xFFFF)
 
 
@@ -341,32 +279,136 @@ def test_any_registers_give_finite_readings_or_refusals(answers: tuple[list[int]
                 assert abs(found.value) < 1e39
 
 
-def test_a_request_may_be_made_for_the_shell_with_numbers_in_any_notation() -> None:
-    options = {"address": "0xFF", "function": "6", "register": "0x07D0", "value_or_count": 2}
-    assert RENKE.encode("write", options).hex() == "ff0607d000021d58"
+# --- what a status, a needed value and a setting do
+
+FLAGGED = """
+[device]
+model = "test"
+[[status]]
+name = "state"
+function = 3
+register = 0
+faults = { 1 = "dead" }
+flags = { 0 = "Needs service!" }
+[[read]]
+quantity = "co2"
+function = 3
+register = 1
+invalid_raw = [0]
+status = "state"
+needed = true
+[[read]]
+quantity = "temperature"
+function = 3
+register = 2
+[[meta]]
+name = "age_h"
+function = 3
+register = 3
+[[example]]
+registers = [0, 400, 20, 7]
+expect = { co2 = 400, temperature = 20 }
+"""
+
+
+def test_a_flag_makes_the_values_tied_to_it_suspect_and_no_others() -> None:
+    found = Decoder(parse("test", FLAGGED)).decode([[1, 400, 20, 7]], 0.0)
+    meta = {"state": 1, "age_h": 7}
+    assert found == [
+        Reading(QUANTITIES["co2"], 400.0, Quality.SUSPECT, ("needs_service",), meta),
+        Reading(QUANTITIES["temperature"], 20.0, meta=meta),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("command", "options", "sentence"),
+    ("words", "reason"), [([0, 0, 20, 7], "not_available"), ([2, 9, 20, 7], "sensor_status_0002")]
+)
+def test_without_a_needed_value_nothing_is_believed(words: list[int], reason: str) -> None:
+    assert refused(found := Decoder(parse("test", FLAGGED)).decode([words], 0.0)) == [reason]
+    assert not decoded(found)
+
+
+def test_a_counter_that_jumps_forward_and_one_that_fell_back_are_told_apart() -> None:
+    decoder = Decoder(parse("test", DEVICE))
+    found = []
+    for count in (100, 5000, 20, 65530):
+        found += refused(decoder.decode([[0], [0, 0, 0, count], [0, 0, 0, 0, 0]], 0.0))
+    assert found == ["first_count", "implausible", "counter_reset", "implausible"]
+
+
+def test_a_counter_in_a_bit_field_wraps_with_its_own_width() -> None:
+    text = FLAGGED.replace('"temperature"', '"count_in"\nmax_step = 100\nbits = [0, 11]')
+    text = text.replace("temperature = 20", 'count_in = "first_count"')
+    decoder = Decoder(parse("test", text))
+    counts = [
+        decoded(decoder.decode([[0, 400, count, 0]], 0.0)).get("count_in") for count in (0x0FFF, 0xF003)
+    ]
+    assert counts == [None, 4]
+
+
+def test_what_a_scd30_is_told_once_and_what_only_its_owner_may_say() -> None:
+    start = Setting("start", Block(3, 0x27, 1), (1,), Write(6, 0x36, (0,)), 10.0)
+    assert Modbus("scd30").settings() == [start]
+    asc = Setting("asc", Block(3, 0x3A, 1), (0,), Write(6, 0x3A, (0,)), 0.0)
+    assert Modbus("scd30", {"asc": 0}).settings() == [start, asc]
+    assert Modbus("senseair").settings() == []
+    abc = Setting("abc_hours", Block(3, 31, 1), (180,), Write(6, 31, (180,)), 0.0)
+    assert Modbus("senseair", {"abc_hours": 180}).settings() == [abc]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
     [
-        ("calibrate", {}, "no command 'calibrate'"),
-        ("request", {"register": 0, "function": 16}, "function is 16"),
-        ("request", {"register": 0, "function": 5}, "function is 5"),
-        ("request", {}, "register is missing"),
-        ("write", {"register": 0}, "value_or_count is missing"),
-        ("request", {"register": 70000}, "register is 70000"),
-        ("request", {"register": "zero"}, "register is 'zero'"),
-        ("request", {"register": True}, "register is True"),
-        ("request", {"register": 1.5}, "register is 1.5"),
+        ({"abc_hour": 0}, 'there is no setting "abc_hour"; did you mean "abc_hours"?'),
+        ({"abc_hours": 4801}, "abc_hours is 4801, not a whole number from 0 to 4800"),
+        ({"abc_hours": True}, "abc_hours is True"),
     ],
 )
-def test_a_request_that_cannot_be_is_refused_in_words(
-    command: str, options: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        RENKE.encode(command, options)
+def test_a_setting_that_cannot_be_is_named(settings: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=f"^settings: .*{re.escape(said)}"):
+        Modbus("senseair", settings)
 
 
-def test_without_a_profile_there_is_nothing_to_poll_and_it_says_so() -> None:
-    with pytest.raises(ValueError, match="profile: name one: renke-noise"):
-        BARE.blocks()
+def test_longer_settings_are_written_in_the_devices_word_order() -> None:
+    text = FLAGGED.replace("[[example]]", SETTINGS + "[[example]]")
+    found = settings(parse("test", text), {"long": 0x01020304, "coil": 1, "below": -2})
+    assert [(each.values, each.write) for each in found] == [
+        ((0x0304, 0x0102), Write(16, 50, (0x0304, 0x0102))),
+        ((1,), Write(5, 60, (0xFF00,))),
+        ((0xFFFE,), Write(6, 61, (0xFFFE,))),
+    ]
+
+
+SETTINGS = """
+[[setting]]
+name = "long"
+function = 16
+register = 50
+type = "u32"
+order = "CDAB"
+allowed = [0, 99999999]
+[[setting]]
+name = "coil"
+function = 5
+register = 60
+allowed = [0, 1]
+[[setting]]
+name = "below"
+register = 61
+type = "s16"
+allowed = [-5, 5]
+"""
+
+
+def test_a_device_says_who_it_is_as_far_as_it_can() -> None:
+    driver = Modbus("senseair")
+    assert driver.identity_blocks() == [Block(4, 0x1D, 2), Block(4, 0x1C, 1)]
+    assert driver.identity([[0x0012, 0xABCD], [0x0105]]) == "serial 0012abcd, firmware 1.5"
+    assert driver.identity([FrameError("modbus_exception_2"), [0x0105]]) == "firmware 1.5"
+    assert driver.identity([FrameError("no_reply"), FrameError("no_reply")]) == ""
+
+
+def test_a_renke_transmitter_tells_its_address_when_it_is_alone() -> None:
+    assert RENKE.discovery() == Discovery(255, Block(3, 0x07D0, 2), 0)
+    assert Modbus("scd30").discovery() is None
+    assert Modbus("scd30").units == (0x61,)

@@ -65,16 +65,19 @@ def test_all_mistakes_are_named_at_once_with_their_place() -> None:
     registers = [1]
     """
     assert mistakes(text) == (
-        "device: model is missing",
-        'device: unknown key "modell"; did you mean "model"?',
-        'link: parity is "even"; there are N, E, O',
-        "link: baud is 1, not 300 to 4000000",
-        "link: timeout_ms is 0, not a whole number from 1 to 10000",
-        'read 1 (temprature): there is no quantity "temprature"; did you mean "temperature"?',
-        "read 1 (temprature): function is 6, not a whole number from 1 to 4",
-        "read 1 (temprature): register is 70000, not a whole number from 0 to 65535",
-        "read 1 (temprature): functions 1 and 2 read bits, 3 and 4 registers: type and function do not fit",
-        "example 1: expect is missing: the value, or the reason for none, by quantity",
+        "acme.toml:2: device: model is missing",
+        'acme.toml:3: device: unknown key "modell"; did you mean "model"?',
+        'acme.toml:6: link: parity is "even"; there are N, E, O',
+        "acme.toml:5: link: baud is 1, not 300 to 4000000",
+        "acme.toml:7: link: timeout_ms is 0, not a whole number from 1 to 10000",
+        'acme.toml:9: read 1 (temprature): there is no quantity "temprature"; did you mean "temperature"?',
+        "acme.toml:11: read 1 (temprature): function is 6, not a whole number from 1 to 4",
+        "acme.toml:10: read 1 (temprature): register is 70000, not a whole number from 0 to 65535",
+        (
+            "acme.toml:8: read 1 (temprature): functions 1 and 2 read bits, 3 and 4 registers: "
+            "type and function do not fit"
+        ),
+        "acme.toml:12: example 1: expect is missing: the value, or the reason for none, by quantity",
     )
 
 
@@ -221,6 +224,7 @@ data_bits = 8
 stop_bits = 1
 min_gap_ms = 0
 timeout_ms = 500
+retries = 2
 gap = 0
 [discover]
 address = 255
@@ -232,7 +236,10 @@ name = "s"
 function = 4
 register = 0
 faults = { 1 = "x" }
+flags = { 2 = "y" }
 states = [1]
+reason = "no_data"
+apart = true
 [[read]]
 quantity = "temperature"
 unit = "Cel"
@@ -247,8 +254,32 @@ invalid_raw = [0]
 bits = [0, 1]
 status = "s"
 max_step = 1
+needed = true
+[[meta]]
+name = "m"
+function = 4
+register = 2
+type = "u32"
+format = "hex"
+[[identity]]
+name = "serial"
+function = 3
+register = 16
+format = "text"
+count = 4
+[[setting]]
+name = "interval_s"
+function = 6
+register = 5
+allowed = [0, 9]
+default = 1
+read_function = 4
+read_register = 6
+shows = 1
+settle_s = 2
 [[example]]
 name = "x"
+before = [231]
 registers = [231]
 expect = { temperature = 23.1 }
 """
@@ -280,7 +311,8 @@ def test_the_sites_folder_comes_before_what_ships(tmp_path: Path, monkeypatch: p
     (tmp_path / "renke-noise.toml").write_text(GOOD)
     assert Modbus("acme-th").emits() == ["temperature"]
     assert Modbus("renke-noise").emits() == ["temperature"]
-    assert find.names() == ["acme-th", "renke-noise"]
+    assert find.names()[0] == "acme-th"
+    assert find.names().count("renke-noise") == 1
 
 
 def test_a_profile_is_read_once_and_a_later_change_of_the_file_changes_no_driver(tmp_path: Path) -> None:
@@ -296,7 +328,7 @@ def test_an_unknown_name_comes_with_what_was_meant() -> None:
         Modbus("renke-nose")
 
 
-@pytest.mark.parametrize("name", ["..", "Renke", "a b", "renke noise", "-x", "x" * 64])
+@pytest.mark.parametrize("name", ["..", "Renke", "a b", "-x", "x" * 64])
 def test_a_name_that_is_no_name_is_looked_up_nowhere(name: str) -> None:
     with pytest.raises(ValueError, match=r"^profile: there is no profile"):
         Modbus(name)
@@ -317,5 +349,81 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_the_mistakes_of_a_file_are_told_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text(changed("scale = 0.1", "scale = 0"))
-    with pytest.raises(ValueError, match=f"^profile: {file} has 1 mistake:\n  read 1"):
+    with pytest.raises(ValueError, match=f"^profile: {file} has 1 mistake:\n  {file}:9: read 1"):
         Modbus(str(file))
+
+
+def test_a_file_may_be_named_by_what_is_printed_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(find.VARIABLE, str(tmp_path))
+    (tmp_path / "acme.toml").write_text(GOOD.replace("[device]", '[device]\naliases = ["th-1"]'))
+    (tmp_path / "broken.toml").write_text("[device")
+    for name in ("th-1", "TH_1", "th 1"):
+        assert Modbus(name).emits() == ["temperature"]
+
+
+# --- examples are proven when a profile is read
+
+
+@pytest.mark.parametrize(
+    ("expect", "said"),
+    [
+        ("temperature = 23.2", "temperature gives 23.1, and 23.2 is expected"),
+        ('temperature = "not_available"', 'temperature gives 23.1, and "not_available" is expected'),
+    ],
+)
+def test_an_example_that_is_not_true_is_a_mistake_with_its_line(expect: str, said: str) -> None:
+    assert mistakes(changed("temperature = 23.1", expect)) == (f"acme.toml:12: example 1: {said}",)
+
+
+def test_an_example_of_a_counter_needs_the_poll_before() -> None:
+    text = GOOD.replace('"temperature"', '"count_in"').replace('"s16"', '"u16"\nmax_step = 100')
+    text = text.replace("temperature = 23.1", "count_in = 0.3").replace("[231]", "[3]")
+    assert mistakes(text) == ("acme.toml:13: example 1: count_in gives first_count, and 0.3 is expected",)
+    assert parse("acme.toml", text.replace("registers", "before = [0]\nregisters")).examples[0].before == [
+        [0]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('[[meta]]\nname = "m"\nfunction = 2\nregister = 1\n', "function is 3 or 4"),
+        (
+            '[[meta]]\nname = "m"\nfunction = 3\nregister = 1\nformat = "version"\ntype = "u32"\n',
+            "a version is one u16",
+        ),
+        ('[[identity]]\nname = "s"\nfunction = 3\nregister = 1\nformat = "text"\n', "count is missing"),
+        ('[[setting]]\nname = "x"\nregister = 1\n', "allowed is missing"),
+        ('[[setting]]\nname = "x"\nregister = 1\nallowed = [0, 9]\nfunction = 3\n', "function is 3: 5 sets"),
+        ('[[setting]]\nname = "x"\nregister = 1\nallowed = [0, 9]\ndefault = 10\n', "default is 10"),
+        (
+            '[[setting]]\nname = "x"\nregister = 1\nallowed = [0, 9]\ntype = "u32"\n',
+            "function 6 sets one register",
+        ),
+        (
+            '[[setting]]\nname = "x"\nregister = 1\nallowed = [0, 1]\nfunction = 5\nread_function = 3\n',
+            "a coil is read with functions 1 and 2",
+        ),
+        ('[[status]]\nname = "s"\nfunction = 3\nregister = 1\n', "needs either faults"),
+        (
+            '[[status]]\nname = "s"\nfunction = 3\nregister = 1\nstates = [1]\nreason = "no data"\n',
+            "reason is",
+        ),
+    ],
+)
+def test_mistakes_in_the_other_tables_are_named_with_their_line(table: str, said: str) -> None:
+    found = [mistake for mistake in mistakes(table + GOOD) if said in mistake]
+    assert found
+    assert all(mistake.startswith("acme.toml:") for mistake in found)
+
+
+def test_a_status_is_read_in_the_request_of_the_values_tied_to_it_however_far_it_is() -> None:
+    status = '[[status]]\nname = "s"\nfunction = 4\nregister = 0\nfaults = { 0 = "x" }\n'
+    far = GOOD.replace("register = 1", 'register = 60\nstatus = "s"')
+    zeros = ", ".join("0" * 60)
+    near = parse("x", status + far.replace("[231]", f"[{zeros}, 231]"))
+    assert near.blocks == (Block(4, 0, 61),)
+    apart = parse("x", status + "apart = true\n" + far.replace("[231]", "[[0], [231]]"))
+    assert apart.blocks == (Block(4, 0, 1), Block(4, 60, 1))

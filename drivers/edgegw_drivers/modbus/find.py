@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgegw_drivers.modbus.schema import TEXT_BYTES, parse
+from edgegw_drivers.modbus.schema import TEXT_BYTES, aliases, parse
 from edgegw_drivers.modbus.table import nearest
 
 if TYPE_CHECKING:
@@ -46,14 +46,28 @@ def load(profile: str) -> Profile:
 def _file(profile: str) -> Path:
     if profile.startswith("file:") or "/" in profile or profile.endswith(".toml"):
         return Path(profile.removeprefix("file:"))
-    if NAME.fullmatch(profile):
+    name = re.sub(r"[\s_]+", "-", profile.strip().lower())
+    if NAME.fullmatch(name):
         for folder in _folders():
-            if (folder / f"{profile}.toml").is_file():
-                return folder / f"{profile}.toml"
+            if (folder / f"{name}.toml").is_file():
+                return folder / f"{name}.toml"
+        for folder in _folders():  # rare: a device by the name that is printed on it
+            for file in sorted(folder.glob("*.toml")):
+                if name in _aliases(file):
+                    return file
     raise ValueError(
         f"profile: there is no profile {profile!r}{nearest(profile, names())}; "
         f"a profile of your own lies in {_folders()[0]} or is named file:PATH"
     )
+
+
+def _aliases(file: Path) -> list[str]:
+    """Other names of the profile in a file; none where it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return aliases(opened.read(TEXT_BYTES).decode())
+    except (OSError, ValueError):
+        return []
 
 
 def _folders() -> tuple[Path, Path]:

@@ -1,146 +1,176 @@
-"""What the shell can decode besides polls: one whole RTU message, or bare registers. Pure."""
+"""What the shell can decode besides polls: one whole RTU message, bare registers, a row of numbers. Pure."""
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from edgegw.driver import QUANTITIES, Block, FrameError, Reading
-from edgegw_drivers.modbus.adu import answer, whole
+from edgegw_drivers.modbus import asked
+from edgegw_drivers.modbus.adu import answer
 from edgegw_drivers.modbus.decoder import Decoder
-from edgegw_drivers.modbus.profile import Profile, Value
-from edgegw_drivers.modbus.table import nearest
-from edgegw_drivers.modbus.words import ORDERS, WIDTHS, bits_for
+from edgegw_drivers.modbus.profile import Mark, Profile, inside, most
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-#: Options of both layers; `type`, `order`, `scale`, `offset` and `invalid` say what bare registers mean.
-OPTIONS: Final = (
-    "unit",
-    "address",
-    "function",
-    "register",
-    "count",
-    "type",
-    "order",
-    "scale",
-    "offset",
-    "invalid",
-)
-# Names of types that other documents use.
-ALIASES: Final = {
-    "uint16": "u16",
-    "int16": "s16",
-    "i16": "s16",
-    "uint32": "u32",
-    "int32": "s32",
-    "i32": "s32",
-    "float": "f32",
-    "float32": "f32",
-    "uint64": "u64",
-}
+    from edgegw.driver import Outcome
+
 # Registers that no profile names have no quantity: the shell shows them as bare numbers, and nothing but the
 # shell ever sees them.
 BARE: Final = QUANTITIES["targets"]._replace(name="value", unit="/")
+# Who answers to these need not be who was asked: 255 is nobody's address, and asks whoever is there.
+ANYBODY: Final = frozenset({0, 255})
 
 
-def rtu(profile: Profile | None, message: bytes, options: Mapping[str, Any]) -> Sequence[Reading]:
-    """Readings of one whole answer; FrameError when it gives none, ValueError for wrong options."""
-    _known(options)
-    discover = profile.discover if profile else None
-    unit = whole(options, "address" if "address" in options else "unit", range(256), 1)
-    function, words = answer(message, None if discover is not None and unit == discover.address else unit)
-    wanted = whole(options, "function", range(1, 5), function)
-    if function != wanted:
+def rtu(profile: Profile | None, message: bytes, options: Mapping[str, Any]) -> Sequence[Outcome]:
+    """Outcomes of one whole answer; FrameError when it gives none, ValueError for wrong options."""
+    asked_of = asked.whole(options, "address", range(256)) if "address" in options else None
+    unit, function, words = answer(message)
+    told = profile is not None and _tells_address(profile, unit, function, words)
+    if asked_of is not None:
+        anybody = asked_of in ANYBODY or (told and profile is not None and _is_asked(profile, asked_of))
+        right = anybody or unit == asked_of
+    else:
+        right = told or unit in (profile.units if profile else (1,))
+    if not right:
+        raise FrameError("wrong_address")
+    if isinstance(words, FrameError):
+        raise words
+    if function != asked.whole(options, "function", range(1, 5), function):
         raise FrameError("wrong_function")
+    if "count" in options and not _counts(
+        function, asked.whole(options, "count", range(1, 2001)), len(words)
+    ):
+        raise FrameError("byte_count")
     if profile is None:
-        return _bare(words, options)
+        return bare(words, options)
     return _profiled(profile, function, words, options)
 
 
-def registers(profile: Profile | None, data: bytes, options: Mapping[str, Any]) -> Sequence[Reading]:
-    """Readings of registers, two bytes each, high byte first; errors as in `rtu`."""
-    _known(options)
-    if len(data) % 2 or not data:
-        raise FrameError("truncated")
-    words = [int.from_bytes(data[begin : begin + 2], "big") for begin in range(0, len(data), 2)]
+def registers(profile: Profile | None, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome]:
+    """Outcomes of registers, two bytes each, high byte first; errors as in `rtu`."""
+    words = asked.integers(data, 16)
     if profile is None:
-        return _bare(words, options)
-    return _profiled(profile, whole(options, "function", range(1, 5), 3), words, options)
+        return bare(words, options)
+    function = asked.whole(options, "function", range(1, 5)) if "function" in options else None
+    return _profiled(profile, function, words, options)
+
+
+def bare(words: Sequence[int], options: Mapping[str, Any]) -> Sequence[Outcome]:
+    """The numbers that words are; a refusal stands in the place of one that is none."""
+    value = asked.value(options)
+    if len(words) % value.width or not words:
+        raise FrameError("truncated")
+    found: list[float | FrameError] = []
+    for begin in range(0, len(words), value.width):
+        try:
+            found.append(value.of(words[begin : begin + value.width]))
+        except FrameError as error:
+            found.append(error)
+    values = [None if isinstance(each, FrameError) else each for each in found]
+    return [
+        each if isinstance(each, FrameError) else Reading(BARE, each, meta={"values": values})
+        for each in found
+    ]
+
+
+def _tells_address(profile: Profile, unit: int, function: int, words: Sequence[int] | FrameError) -> bool:
+    """Whether this is a device's answer to the question who it is, and says the address that it comes from."""
+    if profile.discover is None or isinstance(words, FrameError):
+        return False
+    block, at = profile.discover.discovery.block, profile.discover.discovery.address_at
+    return (block.function, block.count) == (function, len(words)) and at is not None and words[at] == unit
+
+
+def _is_asked(profile: Profile, unit: int) -> bool:
+    return profile.discover is not None and profile.discover.discovery.unit == unit
+
+
+def _counts(function: int, count: int, found: int) -> bool:
+    """Whether an answer has as many registers, or bits in whole bytes, as were asked for."""
+    return found == (count if function in {3, 4} else -(-count // 8) * 8)
 
 
 def _profiled(
-    profile: Profile, function: int, words: Sequence[int], options: Mapping[str, Any]
-) -> Sequence[Reading]:
-    """Which of the profile's questions this answers is told by the register, or else by the count."""
-
-    def fits(block: Block) -> bool:
-        # Bits come in whole bytes, whatever was asked for.
-        count = block.count if function in {3, 4} else -(-block.count // 8) * 8
-        register = whole(options, "register", range(0x10000), block.address)
-        return (block.function, block.address, count) == (function, register, len(words))
-
-    for index, block in enumerate(profile.blocks):
-        if fits(block):
-            answers: list[Sequence[int] | FrameError] = [FrameError("no_data")] * len(profile.blocks)
-            answers[index] = words[: block.count]
-            found = Decoder(profile).decode(answers, 0.0)
-            readings = [reading for reading in found if isinstance(reading, Reading)]
-            refusals = [error for error in found if isinstance(error, FrameError)]
-            if not readings and refusals:
-                raise refusals[0]
-            return readings
-    if profile.discover is not None and fits(profile.discover.block):
-        meta = dict(zip(profile.discover.meta, words, strict=True))
-        return [Reading(BARE._replace(name=name), float(word), meta=meta) for name, word in meta.items()]
+    profile: Profile, function: int | None, words: Sequence[int], options: Mapping[str, Any]
+) -> Sequence[Outcome]:
+    """Which of the profile's questions this answers is told by function and register, or else by the count."""
+    register = asked.whole(options, "register", range(0x10000)) if "register" in options else None
+    for block in _windows(profile, len(words)):
+        if function not in {None, block.function} or register not in {None, block.address}:
+            continue
+        if any(inside(read.block, block) for read in profile.reads):
+            return _within(profile, block, words[: block.count])
+        marks = [mark for mark in profile.identity if mark.block == block]
+        if marks:
+            return [_marked(mark, words) for mark in marks]
+        if profile.discover is not None and profile.discover.discovery.block == block:
+            meta = dict(zip(profile.discover.meta, words, strict=False))
+            return [Reading(BARE._replace(name=name), float(word), meta=meta) for name, word in meta.items()]
     raise FrameError("byte_count")
 
 
-def _bare(words: Sequence[int], options: Mapping[str, Any]) -> Sequence[Reading]:
-    value = _value(options)
-    values: list[float | None] = []
-    errors: list[FrameError] = []
-    for begin in range(0, len(words), value.width):
-        part = words[begin : begin + value.width]
-        if len(part) < value.width:
-            raise FrameError("truncated")
-        try:
-            values.append(value.of(part))
-        except FrameError as error:
-            values.append(None)
-            errors.append(error)
-    readings = [Reading(BARE, number, meta={"values": values}) for number in values if number is not None]
-    if not readings and errors:
-        raise errors[0]
-    return readings
+def _windows(profile: Profile, count: int) -> Iterator[Block]:
+    """Questions that have an answer of `count` values: what is polled first, then parts of it, then who it is."""
+
+    def fits(block: Block) -> bool:
+        # Bits come in whole bytes, whatever was asked for.
+        return _counts(block.function, block.count, count)
+
+    parts = [read.block for read in profile.reads]
+    yield from (block for block in profile.blocks if fits(block) and any(inside(p, block) for p in parts))
+    parts += [status.block for status in profile.statuses] + [mark.block for mark in profile.metas]
+    for first in parts:
+        for last in parts:
+            span = Block(first.function, first.address, last.address + last.count - first.address)
+            if first.function == last.function and 1 <= span.count <= most(span.function) and fits(span):
+                yield span
+    yield from (mark.block for mark in profile.identity if fits(mark.block))
+    if profile.discover is not None and fits(profile.discover.discovery.block):
+        yield profile.discover.discovery.block
+    # Somebody may have asked for more than the profile reads.
+    for block in profile.blocks:
+        if block.function in {3, 4} and count > block.count:
+            yield Block(block.function, block.address, count)
 
 
-def _value(options: Mapping[str, Any]) -> Value:
-    named = str(options.get("type", "u16")).lower()
-    kind = ALIASES.get(named, named)
-    order = str(options.get("order", "ABCD")).upper()
-    if kind not in WIDTHS:
-        raise ValueError(f"type is {named!r}{nearest(named, list(WIDTHS))}")
-    if order not in ORDERS:
-        raise ValueError(f"order is {order!r}{nearest(order, ORDERS)}")
-    invalid: frozenset[int] = frozenset()
-    if "invalid" in options:
-        invalid = frozenset({bits_for(whole(options, "invalid", range(-(1 << 63), 1 << 64)), kind)})
-    return Value(kind, order, _exact(options, "scale", 1), _exact(options, "offset", 0), invalid=invalid)
+def _within(profile: Profile, block: Block, words: Sequence[int]) -> Sequence[Outcome]:
+    """What the profile makes of one answer alone: statuses that are not in it forbid nothing here."""
+    statuses = [status for status in profile.statuses if inside(status.block, block)]
+    reads = [
+        replace(
+            read,
+            status=statuses.index(profile.statuses[read.status])
+            if read.status is not None and profile.statuses[read.status] in statuses
+            else None,
+        )
+        for read in profile.reads
+        if inside(read.block, block)
+    ]
+    part = replace(
+        profile,
+        blocks=(block,),
+        reads=[read for read in reads if read.max_step is None],
+        statuses=statuses,
+        metas=[mark for mark in profile.metas if inside(mark.block, block)],
+    )
+    found: list[Outcome] = list(Decoder(part).decode([words], 0.0))
+    # One answer says what a counter stands at, and not what it counted.
+    for read in reads:
+        if read.max_step is not None:
+            begin = read.block.address - block.address
+            name = read.quantity._replace(name=f"{read.quantity.name}_total")
+            try:
+                raw = read.value.raw(words[begin : begin + read.block.count])
+                found.append(Reading(name, read.value.scaled(raw)))
+            except FrameError as error:
+                found.append(error)
+    if not any(isinstance(each, Reading) for each in found):
+        raise next(each for each in found if isinstance(each, FrameError))
+    return found
 
 
-def _exact(options: Mapping[str, Any], key: str, default: int) -> Decimal:
-    try:
-        number = Decimal(str(options.get(key, default)))
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or abs(number.adjusted()) > 100:
-        raise ValueError(f"{key} is {options[key]!r}, not a number")
-    return number
-
-
-def _known(options: Mapping[str, Any]) -> None:
-    for key in options:
-        if key not in OPTIONS:
-            raise ValueError(f"a Modbus device has no option {key!r}{nearest(key, OPTIONS)}")
+def _marked(mark: Mark, words: Sequence[int]) -> Reading:
+    number = int.from_bytes(b"".join(word.to_bytes(2, "big") for word in words), "big")
+    return Reading(BARE._replace(name=mark.name), float(number), meta={mark.name: mark.of(words)})

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Types by name, with the registers (of `bit`: the bits) that one value takes.
-WIDTHS: Final = {"bit": 1, "u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2, "u64": 4}
+WIDTHS: Final = {"bit": 1, "u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2, "u64": 4, "s64": 4, "f64": 4}
 #: High byte first; words swapped; bytes in each word swapped; low byte first.
 ORDERS: Final = ("ABCD", "CDAB", "BADC", "DCBA")
-SIGNED: Final = frozenset({"s16", "s32"})
+SIGNED: Final = frozenset({"s16", "s32", "s64"})
+#: IEEE 754 numbers by type, as `struct` writes them.
+FLOATS: Final = {"f32": ">f", "f64": ">d"}
 
 
 def bits_of(kind: str) -> int:
@@ -39,8 +41,8 @@ def pattern(words: Sequence[int], order: str) -> int:
 
 def number(bits: int, kind: str) -> int | float:
     """The number that a type makes of its bits; FrameError `not_available` for a float that is none."""
-    if kind == "f32":
-        (value,) = struct.unpack(">f", bits.to_bytes(4, "big"))
+    if kind in FLOATS:
+        (value,) = struct.unpack(FLOATS[kind], bits.to_bytes(bits_of(kind) // 8, "big"))
         if not math.isfinite(value):
             raise FrameError("not_available", whole=True)
         return float(value)
@@ -50,8 +52,8 @@ def number(bits: int, kind: str) -> int | float:
 
 def bits_for(value: float, kind: str) -> int:
     """The bits that mean `value`, or that `value` spells where it is a bit pattern; ValueError if none do."""
-    if kind == "f32" and isinstance(value, float):
-        return int.from_bytes(struct.pack(">f", value), "big")
+    if kind in FLOATS and isinstance(value, float):
+        return int.from_bytes(struct.pack(FLOATS[kind], value), "big")
     width = bits_of(kind)
     lowest = -(1 << width - 1) if kind in SIGNED else 0
     if not isinstance(value, int) or not lowest <= value < 1 << width:
