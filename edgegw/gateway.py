@@ -95,7 +95,7 @@ class Gateway:
             on_commit=self._committed,
         )
         self._sensors = Sensors(
-            RealWires(self._config.bluetooth),
+            RealWires(self._config.bluetooth, self._config.endpoint),
             self._recorder,
             self._clock,
             self._log,

@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgegw import keys, registry
-from edgegw.driver import AdvertDriver, AskDriver, AudioDriver, PollDriver, StreamDriver
+from edgegw.driver import AdvertDriver, AskDriver, AudioDriver, MessageDriver, PollDriver, StreamDriver
 from edgegw.ports.errors import PortError
 from edgegw.problems import GatewayError
-from edgegw.sensing import advert, ask, audio, poll, stream
+from edgegw.sensing import advert, ask, audio, message, poll, stream
 from edgegw.sensing.buses import Buses
 from edgegw.sensing.sensing import Sensing
 from edgegw.views import State, View
@@ -205,3 +205,5 @@ async def _run(sensing: Sensing, driver: Driver) -> None:
         await audio.run(sensing, driver)
     elif isinstance(driver, AdvertDriver):
         await advert.run(sensing, driver)
+    elif isinstance(driver, MessageDriver):
+        await message.run(sensing, driver)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgegw.ports.documents import LocalNetwork
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgegw.config import Bluetooth
+    from edgegw.config import Bluetooth, Endpoint
     from edgegw.driver import SerialLine
     from edgegw.ports.audio import Microphone
     from edgegw.ports.ble import Scanner
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
 
 
 class RealWires:
-    """Ports and buses of this machine; `bluetooth` says which radio, by default the first."""
+    """Ports and buses of this machine.
 
-    def __init__(self, bluetooth: Bluetooth | None = None) -> None:
+    `bluetooth` says which radio, by default the first; `endpoint` where devices post their documents, by default
+    nowhere.
+    """
+
+    def __init__(self, bluetooth: Bluetooth | None = None, endpoint: Endpoint | None = None) -> None:
         self._bluetooth = bluetooth
         self._radio: Scanner | None = None
+        self._network = LocalNetwork(endpoint.listen if endpoint is not None else None)
 
     def serial(
         self,
@@ -68,6 +75,10 @@ class RealWires:
             about = self._bluetooth
             self._radio = Scanner(about.adapter, about.scanning) if about is not None else Scanner()
         return self._radio
+
+    def documents(self) -> LocalNetwork:
+        """See `sensing.wires.Wires`."""
+        return self._network
 
     def microphone(
         self,

@@ -8,6 +8,7 @@ A kind reads the plain TOML value and raises ValueError with the end of a senten
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -344,6 +345,22 @@ SERVER = Kind(_server)
 
 #: A Modbus TCP device: `HOST[:PORT]`.
 ADDRESS: Kind[Address] = Kind(lambda raw, _base: Address(*_host_and_port(_text(raw, 300), MODBUS_PORT)))
+
+
+def _listen(raw: object, base: Path) -> Address:
+    del base
+    found = Address(*_host_and_port(_text(raw, 300), 0))
+    try:
+        ipaddress.ip_address(found.host.partition("%")[0])
+    except ValueError:
+        raise ValueError(
+            "must be an address of this machine and a port, 192.168.4.1:8080; a name could come to mean another"
+        ) from None
+    return found
+
+
+#: Where something listens: `ADDRESS:PORT`.
+LISTEN: Kind[Address] = Kind(_listen)
 
 
 def _position(raw: object, base: Path) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgegw import registry
 from edgegw.config import rules
+from edgegw.config.documents import check_endpoint
 from edgegw.config.kinds import FILE, SECRET, Kind
 from edgegw.config.models import DEFAULT_FILE, Gateway, Receive, Tables, fields
 from edgegw.config.sources import MAX_MISTAKES, Mistake, Origin, Tree, dotted, gather
@@ -87,8 +88,14 @@ def load(
     if role != "gateway":
         notes = []
     notes += rules.check_store(tree, values)
+    notes += check_endpoint(tree, values["endpoint"])
     values["sensor"], more = rules.settle_sensors(
-        tree, values["sensor"], values["quality"], make, strict=strict
+        tree,
+        values["sensor"],
+        values["quality"],
+        make,
+        strict=strict,
+        endpoint=values["endpoint"] if role == "gateway" else None,
     )
     notes += more
     if tree.mistakes:

@@ -185,6 +185,17 @@ class Bluetooth:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """`[endpoint]`: where devices of the local network post their documents; None is off.
+
+    `any_address` allows an address that stands for all of this machine's, 0.0.0.0 or [::].
+    """
+
+    listen: Address | None = setting(kinds.optional(kinds.LISTEN), "")
+    any_address: bool = setting(kinds.FLAG, False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sensor:
     """`[sensor.ID]`: one sensor. `options` are the keys that only its driver knows.
 
@@ -248,6 +259,7 @@ class Tables:
     metrics: Metrics = _table(Metrics)
     control: Control = _table(Control)
     bluetooth: Bluetooth = _table(Bluetooth)
+    endpoint: Endpoint = _table(Endpoint)
     sensor: Mapping[str, Sensor] = field(
         default_factory=lambda: MappingProxyType({}), metadata={"each": Sensor}
     )

@@ -12,16 +12,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgegw import registry
+from edgegw.config.documents import check_document
 from edgegw.config.kinds import SECRET, Multiple, suggest
 from edgegw.config.models import DEFAULT_INTERVAL, Quality, Sensor, Uplink, fields
 from edgegw.config.units import show_seconds
-from edgegw.driver import AskDriver, PollDriver, StreamDriver
+from edgegw.driver import AskDriver, MessageDriver, PollDriver, StreamDriver
 from edgegw.registry import BrokenDriverError, DriverError, OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from edgegw.config.models import Endpoint
     from edgegw.config.sources import Tree
     from edgegw.driver import Driver
 
@@ -99,11 +101,12 @@ def settle_sensors(
     make: Callable[[str, Mapping[str, Any]], Driver],
     *,
     strict: bool = False,
+    endpoint: Endpoint | None = None,
 ) -> tuple[dict[str, Sensor], list[Note]]:
     """The sensors with `stale_after` in seconds; their options, wires and shared ports checked.
 
     `make(driver, options)` gives the driver, or raises DriverError or OptionsError as the registry does. A broken
-    driver package is a note; when `strict`, a mistake.
+    driver package is a note; when `strict`, a mistake. `endpoint` is None where it is not known.
     """
     settled = {
         name: _with_references(tree, name, _with_silence(sensor, quality)) for name, sensor in sensors.items()
@@ -120,6 +123,8 @@ def settle_sensors(
                 tree.clean("sensor", name, key) for key in ("port", "host", "unit", "interval", "average")
             ):
                 notes += _check_wire(tree, name, sensor, driver)
+                if isinstance(driver, MessageDriver):
+                    notes += check_document(tree, name, driver, endpoint)
     _check_ports(tree, {name: settled[name] for name in drivers if settled[name].enabled}, drivers)
     return settled, notes
 

@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from edgegw.driver import Block, FrameError, SerialLine
+    from edgegw.driver import Block, FrameError, Pull, SerialLine, Subscription
     from edgegw.ports.ble import Ear
+    from edgegw.ports.mqtt_local import Arrived
 
 
 class Bus(Protocol):
@@ -58,6 +59,27 @@ class Microphone(Protocol):
         ...
 
 
+class Documents(Protocol):
+    """The ways of documents from the local network; each raises PortError when its way is closed."""
+
+    async def fetch(self, pull: Pull) -> bytes:
+        """The document as it is now."""
+        ...
+
+    async def receive(self, name: str, token: str, take: Callable[[bytes, float], str]) -> None:
+        """Hand what is posted for the sensor `name`, and when it came, to `take`, until cancelled.
+
+        `take` returns an empty text when the document was taken, else why not.
+        """
+        ...
+
+    async def listen(
+        self, source: Subscription, take: Callable[[Arrived], None], lost: Callable[[int], None]
+    ) -> None:
+        """Hand what is published to `take` until cancelled; `lost` is told how many messages were dropped."""
+        ...
+
+
 class Wires(Protocol):
     """Makes ports and buses; PortError is what they raise."""
 
@@ -87,6 +109,10 @@ class Wires(Protocol):
 
     def radio(self) -> Radio:
         """The Bluetooth radio, always the same one."""
+        ...
+
+    def documents(self) -> Documents:
+        """The ways of documents, always the same ones."""
         ...
 
     def microphone(

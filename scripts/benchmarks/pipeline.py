@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from edgegw.driver import SerialLine
     from edgegw.keeper import Committed
-    from edgegw.sensing.wires import Bus, Radio
+    from edgegw.sensing.wires import Bus, Documents, Radio
 
 #: Records that may wait for the disk: what lies between the sensor and the keeper in a busy daemon.
 LEAD: Final = 10_000
@@ -76,6 +76,10 @@ class Flood:
 
     def radio(self) -> Radio:
         """No benchmark listens to a radio."""
+        raise NotImplementedError
+
+    def documents(self) -> Documents:
+        """No benchmark takes documents."""
         raise NotImplementedError
 
     def tcp(self, host: str, port: int) -> Bus:

@@ -104,6 +104,9 @@ class Bench:
     def radio(self) -> Any:
         raise NotImplementedError
 
+    def documents(self) -> Any:
+        raise NotImplementedError
+
     def tcp(self, host: str, port: int) -> Any:
         raise NotImplementedError
 

@@ -143,6 +143,9 @@ class World:
     def radio(self) -> Any:
         raise NotImplementedError
 
+    def documents(self) -> Any:
+        raise NotImplementedError
+
     def tcp(self, host: str, port: int) -> FakeBus:
         return self.buses.setdefault(f"{host}:{port}", FakeBus())
 

@@ -68,9 +68,10 @@ class Endpoint:
         """The port on which it listens now, 0 for none."""
         return self._server.sockets[0].getsockname()[1] if self._server else 0
 
-    async def receive(self, name: str, token: str, take: Callable[[bytes, float], Answer]) -> None:
-        """Hand the documents for `name` to `take`, until cancelled; what `take` raises is raised here too.
+    async def receive(self, name: str, token: str, take: Callable[[bytes, float], str]) -> None:
+        """Hand the documents for `name` to `take`, with the monotonic second of their arrival, until cancelled.
 
+        `take` returns an empty text, or why the document is refused; what it raises is raised here too.
         PortError when the address cannot be listened on.
         """
         inlet = _Inlet(token, take, asyncio.get_running_loop().create_future(), _Bucket(BURST))
@@ -214,7 +215,7 @@ class _Inlet:
     """A sensor that is posted to."""
 
     token: str
-    take: Callable[[bytes, float], Answer]
+    take: Callable[[bytes, float], str]
     failed: asyncio.Future[None]
     bucket: _Bucket
 
@@ -226,11 +227,12 @@ class _Inlet:
     def take_in(self, body: bytes) -> Answer:
         """Hand a document over; a sensor that fails is told so, the device is asked to come again."""
         try:
-            return self.take(body, time.monotonic())
+            refusal = self.take(body, time.monotonic())
         except Exception as error:  # noqa: BLE001 -- a defect of the driver: it belongs to the sensor, not to the server
             if not self.failed.done():
                 self.failed.set_exception(error)
             return Answer(503, "The sensor failed over this document; it is started again.")
+        return Answer(422, refusal) if refusal else Answer(200, "taken")
 
 
 class _Bucket:

@@ -164,7 +164,7 @@ class Worker:
         poll.register(self._wake, select.POLLIN)
         poll.register(sock, select.POLLIN)
         begun = time.monotonic()
-        while not self._leaving and self._failure is None:
+        while not (self._leaving or self._failed()):
             poll.modify(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
             for ready, _ in poll.poll(1000 if channel.drained else 0):
                 if ready == self._wake:
@@ -206,6 +206,9 @@ class Worker:
             _, mid = client.subscribe(topic, qos=1)
             if mid is not None:
                 self._asked[mid] = (topic, time.monotonic())
+
+    def _failed(self) -> bool:
+        return self._failure is not None
 
     def _judge_silence(self, begun: float) -> None:
         """Note a broker that took the connection and owes an answer."""
