@@ -21,7 +21,7 @@ _OPENING: Final = {
 _TEXTS: Final = {
     "no_library": (
         "The ALSA library is not installed ({error}).",
-        "apt install libasound2 (libasound2t64 on newer releases), then restart the service.",
+        "apt install alsa-utils, which brings it; the sensor starts by itself then.",
     ),
     "missing": (
         "There is no sound card {device} ({error}).",
