@@ -49,13 +49,13 @@ def check_document(tree: Tree, name: str, driver: MessageDriver, endpoint: Endpo
         tree.mistake(here, str(fault))
         return []
     if isinstance(source, Push):
-        if endpoint is not None and endpoint.listen is None:
-            tree.mistake(
-                here,
-                'posts its values, and nothing listens: [endpoint] listen = "192.168.4.1:8080"; '
-                "or give the url that is fetched",
-            )
-        return []
+        if endpoint is None or endpoint.listen is not None:
+            return []
+        # No mistake: the other sensors must not wait for it.
+        what = (
+            "the device posts its values, and nothing listens: [endpoint] listen, or the url that is fetched"
+        )
+        return [(here, what)]
     if isinstance(source, Pull):
         return _check_way(tree, (*here, "url"), source.url, "https")
     return _check_way(tree, (*here, "server"), source.server, "mqtts")

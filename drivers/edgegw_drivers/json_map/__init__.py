@@ -1,0 +1,1 @@
+"""What a JSON device says, by a map: data in TOML, shared by the drivers that fetch, take and subscribe."""
