@@ -84,7 +84,7 @@ class Bthome(ble.OneDevice):
         if advert is None:
             return None
         outcomes = decoder.decode(advert, 0.0)
-        if any(isinstance(each, Reading) for each in outcomes):
+        if not decoder.meta or any(isinstance(each, Reading) for each in outcomes):
             return outcomes
         return (*outcomes, Reading(_OBJECTS, len(decoder.meta["objects"]), None, (), decoder.meta))
 
