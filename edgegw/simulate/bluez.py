@@ -160,6 +160,14 @@ class Bluez:
         device.heard = now
         return self._repeat(path, device, *sent, rssi)
 
+    async def flush(self) -> None:
+        """Return when the bus has taken what was told; after some 100 advertisements at once it is needed.
+
+        dbus-fast gives its connection up when the socket is full.
+        """
+        if self._bus is not None:
+            await self._call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId")
+
     def _repeat(
         self, path: str, device: _Device, companies: dict[int, bytes], services: dict[int, bytes], rssi: int
     ) -> bool:

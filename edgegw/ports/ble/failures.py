@@ -50,6 +50,10 @@ _TEXTS: Final = {
         "{adapter} hears nobody, and neither scanning again nor switching it off and on has helped.",
         "Is any Bluetooth device near, and is the antenna connected? dmesg | grep -i bluetooth",
     ),
+    "flood": (
+        "{adapter} heard {error} different devices within a minute: somebody floods the radio with made-up addresses.",
+        "Look for a sender near the cabinet. The gateway listens again by itself after 40 s.",
+    ),
     "failed": (
         "BlueZ cannot scan with {adapter} ({error}).",
         f"{_BLUETOOTHD}; dmesg | grep -i bluetooth",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgegw.driver import Notice
 from edgegw.ports.ble import adverts, failures, scans
+from edgegw.ports.ble.crowd import KEPT_S, MOST_DEVICES, Crowd
 from edgegw.ports.ble.patterns import Wants
 from edgegw.ports.ble.probation import Probation
 from edgegw.ports.ble.watch import LONGEST_QUIET_S, POWER_PAUSE_S, QUIET_S, Step, Watch
@@ -50,7 +51,7 @@ class Ear(Protocol):
 
 @dataclass(frozen=True)
 class Pace:
-    """Times in seconds."""
+    """Times in seconds, and how many devices are kept at once."""
 
     quiet: float = QUIET_S
     longest_quiet: float = LONGEST_QUIET_S
@@ -60,6 +61,9 @@ class Pace:
     # Pauses after a failure, doubling: scanning is back within 30 s after the cause has ended (FAULTS D4).
     first_pause: float = 1.0
     longest_pause: float = 10.0
+    # After a flood: until BlueZ has forgotten the devices that it made up, and some more.
+    flood_pause: float = KEPT_S + 10.0
+    most_devices: int = MOST_DEVICES
 
 
 class Scanner:
@@ -83,6 +87,8 @@ class Scanner:
             power_pause=self._pace.power_pause,
         )
         self._probation = Probation(self._pace.quiet)
+        self._crowd = Crowd(self._pace.most_devices)
+        self._flooded = False
         self._keeps = False  # a passive scan was found to keep devices from us
         self._mode: Mode | None = None
         self._wants = Wants()
@@ -142,6 +148,9 @@ class Scanner:
                     pause = self._pace.first_pause
                 except PortError as error:
                     self._fail(error)
+                    if error.reason == "flood":
+                        # Whoever comes or goes: what BlueZ keeps has to be forgotten first.
+                        await asyncio.sleep(self._pace.flood_pause)
                     await self._wait(pause)
                     pause = min(self._pace.longest_pause, 2 * pause)
         finally:
@@ -156,6 +165,8 @@ class Scanner:
         async with Bluez(self._wanted) as bluez:
             adapter = await bluez.adapter()
             self._adapter = adapter.name
+            self._crowd.clear()
+            self._flooded = False
             await self._act(bluez, adapter)
             if await bluez.power_on(adapter):
                 self._say("bluetooth_power", f"{adapter.name} was off and has been switched on.")
@@ -173,6 +184,8 @@ class Scanner:
         """Return when the scan is to begin anew; PortError when the adapter is gone or off."""
         while not self._watch.is_due(time.monotonic(), self._patience()):
             await self._wait(self._pace.check)
+            if self._flooded:
+                raise failures.failure("flood", adapter.name, f"more than {self._pace.most_devices}")
             if self._mode == "passive" and Wants.union(ear.wants for ear in self._ears) != self._wants:
                 return
             if not await bluez.check(adapter):
@@ -250,6 +263,9 @@ class Scanner:
             return
         now = time.monotonic()
         self._adverts += 1
+        if self._crowd.heard(advert.address, now) and not self._flooded:
+            self._flooded = True
+            self._changed.set()
         self._watch.heard(now)
         self._probation.heard(advert.address, advert.companies, advert.services, self._wants, now)
         if self._deaf:
