@@ -149,7 +149,7 @@ class AsciiSlm(AskDriver):
             _word(options, "time_weighting", USUAL.time),
             _word(options, "peak_weighting", USUAL.peak),
         )
-        query = str(options.get("query", options.get("command", options.get("request", ""))))
+        query = next((str(options[key]) for key in ("query", "command", "request") if key in options), "")
         made_by = said_by(text) or maker(self.model)
         if made_by == SVANTEK:
             return svantek.show(text.strip(), weightings, self.profile)

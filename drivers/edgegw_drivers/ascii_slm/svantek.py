@@ -232,7 +232,8 @@ class Svantek(Conversation):
             return self._settings(settings(text, self._profile))
         if request.name == "battery":
             return (_battery(text, self.meta),)
-        _fields(text, "2")  # what is not even of that function is late, whether it measures or not
+        if not text.startswith("#2"):
+            raise FrameError("late")
         self.measures()
         found = results(text, self._profile)
         levels = [each for each in self.quantities if each != "battery"]

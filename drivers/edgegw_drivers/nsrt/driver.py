@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LEQ: Final = {"A": "laeq", "C": "lceq", "Z": "lzeq"}
 _SAMPLED: Final = {"A": "la_sampled"}
+# How the context of an answer may name what was asked.
+_ASKED: Final = ("command", "query", "request", "reply", "read")
 # Units of what only the shell shows.
 _UNITS: Final = {"sample_rate": "Hz", "tau": "s", "level": "dB"}
 
@@ -65,8 +67,7 @@ class Nsrt(AskDriver):
         """One answer. `command` says what was asked (else: the level), `weighting` how the instrument is set (A)."""
         if layer != self.layer:
             return None
-        asked = str(options.get("command", options.get("query", options.get("request", "level"))))
-        name = called(asked)
+        name = called(next((str(options[key]) for key in _ASKED if key in options), "level"))
         weighting = str(options.get("frequency_weighting", options.get("weighting", "A"))).upper()[-1:]
         if weighting not in WEIGHTINGS:
             raise ValueError(f"weighting is {options.get('weighting')!r}, not one of {', '.join(WEIGHTINGS)}")
