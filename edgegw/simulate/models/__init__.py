@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edgegw.simulate.models import dust, gas, meters, noise, people, weather
+from edgegw.simulate.models import dust, gas, meters, noise, people, traffic, weather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,5 +18,6 @@ MODELS: Final[Mapping[str, Model]] = {
     **meters.MODELS,
     **noise.MODELS,
     **people.MODELS,
+    **traffic.MODELS,
     **weather.MODELS,
 }

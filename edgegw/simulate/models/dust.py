@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from edgegw.simulate import numbers
@@ -51,7 +52,9 @@ def _pms7003(setting: Setting) -> Talker:
         # Whole micrograms, and the device's own PM1, which follows PM2.5.
         fine, coarse = (tenths // 10 for tenths in _dust(setting, number, t))
         pm1 = fine * 2 // 3
-        counts = [fine * 160 + 60, fine * 45 + 20, fine * 8 + 6, fine + 3, 2 + coarse // 8, 1 + coarse // 40]
+        # Particles larger than 10, 5, 2.5, 1, 0.5 and 0.3 um in 0.1 l of air: each number holds the ones before it.
+        shares = (1 + coarse // 40, 1 + coarse // 8, fine, 5 + fine * 7, 14 + fine * 37, 40 + fine * 115)
+        counts = list(accumulate(shares))[::-1]
         words = [pm1, fine, coarse, pm1, fine, coarse, *(min(count, 0xFFFF) for count in counts), 0x9700]
         return Said(pms_frame(words), {"pm1": pm1, "pm2_5": fine, "pm10": coarse})
 
@@ -136,6 +139,6 @@ def _sps30(setting: Setting) -> SerialAnswerer:
 
 MODELS: Final[Mapping[str, Model]] = {
     "sds011": Model("sds011", _sds011),
-    "pms7003": Model("plantower", _pms7003, keys={"model": "pms7003"}),
+    "pms7003": Model("plantower", _pms7003),
     "sps30": Model("sps30", _sps30, interval="2s", numbered_interval="1s", keys={"allow_setup": True}),
 }
