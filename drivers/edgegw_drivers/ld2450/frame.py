@@ -9,29 +9,33 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edgegw.driver import FixedLength, FrameError
+from edgegw.driver import EitherOf, FixedLength, FrameError
+from edgegw_drivers.hilink import COMMON, REPLIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 FRAMING: Final = FixedLength(start=b"\xaa\xff\x03\x00", length=30, end=b"\x55\xcc")
+#: What is on the line: reports, and replies to commands.
+LINE: Final = EitherOf((FRAMING, REPLIES))
 SLOTS: Final = 3
 _LAYOUT: Final = struct.Struct("<4x12H2x")
 # The numbers' sign: bit 15 set means positive, and the other bits are the magnitude.
 _POSITIVE: Final = 0x8000
 _MAGNITUDE: Final = 0x7FFF
 
-# Commands: word and value, framed by FD FC FB FA, length, ..., 04 03 02 01 (the same manual).
-_COMMANDS: Final = {
-    "enable configuration": b"\xff\x00\x01\x00",
-    "end configuration": b"\xfe\x00",
+#: Commands and their values (the same manual).
+COMMANDS: Final[Mapping[str, bytes]] = {
+    **COMMON,
     "single target tracking": b"\x80\x00",
     "multi target tracking": b"\x90\x00",
     "query tracking mode": b"\x91\x00",
-    "read firmware": b"\xa0\x00",
-    "restart": b"\xa3\x00",
-    "Bluetooth off": b"\xa4\x00\x00\x00",
+    "query target tracking mode": b"\x91\x00",
+    "query zones": b"\xc1\x00",
 }
+#: The first byte of `query tracking mode`, and what its reply says of a radar that follows one person alone.
+TRACKING_MODE: Final = 0x91
+SINGLE_TARGET: Final = b"\x01\x00"
 
 
 class Target(NamedTuple):
@@ -78,14 +82,6 @@ def encode_frame(targets: Iterable[Target]) -> bytes:
     for slot, *numbers, resolution in targets:
         words[slot * 4 - 4 : slot * 4] = [*map(_sign_magnitude, numbers), resolution]
     return b"\xaa\xff\x03\x00" + struct.pack("<12H", *words) + b"\x55\xcc"
-
-
-def encode_command(command: str) -> bytes:
-    """The bytes of a command; ValueError for one that the driver does not know."""
-    if command not in _COMMANDS:
-        raise ValueError(f"no command {command!r}; there are {', '.join(_COMMANDS)}")
-    content = _COMMANDS[command]
-    return b"\xfd\xfc\xfb\xfa" + struct.pack("<H", len(content)) + content + b"\x04\x03\x02\x01"
 
 
 def _signed(word: int) -> int:
