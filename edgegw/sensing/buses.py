@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,15 +12,18 @@ if TYPE_CHECKING:
 
 
 class Buses:
-    """The buses in use, by line or host."""
+    """The buses in use, by device or host."""
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
         self._found: dict[str, tuple[Bus, set[str]]] = {}
 
     def of(self, name: str, sensor: Sensor, driver: PollDriver) -> Bus:
-        """The bus of a sensor, made for its first user; `release` gives it back."""
-        key = str(sensor.host) if sensor.host is not None else str(sensor.port)
+        """The bus of a sensor, made for its first user; `release` gives it back.
+
+        Two names of one adapter are one line: what one sensor asks must not meet what another asks.
+        """
+        key = str(sensor.host) if sensor.host is not None else os.path.realpath(str(sensor.port))
         if key not in self._found:
             if sensor.host is not None:
                 bus = self._wires.tcp(sensor.host.host, sensor.host.port)

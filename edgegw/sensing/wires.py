@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from edgegw.driver import Block, FrameError, Pull, SerialLine, Subscription
+    from edgegw.driver import Block, FrameError, Pull, SerialLine, Subscription, Write
     from edgegw.ports.ble import Ear
     from edgegw.ports.mqtt_local import Arrived
 
@@ -16,10 +16,27 @@ if TYPE_CHECKING:
 class Bus(Protocol):
     """A Modbus line or host that several sensors share."""
 
+    @property
+    def line(self) -> SerialLine | None:
+        """The settings with which somebody on this serial line answered; None until then, and on a network."""
+        ...
+
     async def poll(
-        self, unit: int, blocks: Sequence[Block], *, timeout_s: float, min_gap_s: float
+        self,
+        unit: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        min_gap_s: float,
+        lines: Sequence[SerialLine] = (),
     ) -> Sequence[Sequence[int] | FrameError]:
-        """Read the blocks of one unit."""
+        """Read the blocks of one unit, whose serial line may have one of these settings."""
+        ...
+
+    async def write(
+        self, unit: int, write: Write, *, timeout_s: float, min_gap_s: float
+    ) -> FrameError | None:
+        """Set something in one unit; why it did not."""
         ...
 
     async def close(self) -> None:

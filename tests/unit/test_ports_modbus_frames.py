@@ -36,7 +36,7 @@ def test_a_question_is_encoded_as_the_makers_manual_prints_it() -> None:
 
 def test_an_answer_gives_its_registers() -> None:
     heard = find_answer(ANSWER, RENKE)
-    assert heard == Heard(bytes.fromhex("030202c9"), end=7)
+    assert heard == Heard(bytes.fromhex("030202c9"), end=7, unit=1)
     assert RENKE.answered(bytes.fromhex("030202c9")) == [713]
 
 

@@ -19,6 +19,7 @@ from edgegw.driver import (
     Reading,
     SerialLine,
     StreamDriver,
+    Write,
 )
 from edgegw.ports.errors import PortError
 from edgegw.problems import GatewayError
@@ -105,9 +106,21 @@ class FakeBus:
         self.answers: list[Any] = []
         self.polls = 0
         self.closed = False
+        self.line: SerialLine | None = None
 
-    async def poll(self, unit: int, blocks: Sequence[Block], *, timeout_s: float, min_gap_s: float) -> Any:
-        del unit, blocks, timeout_s, min_gap_s
+    async def write(self, unit: int, write: Write, *, timeout_s: float, min_gap_s: float) -> None:
+        raise AssertionError(f"nothing is written: {unit} {write} {timeout_s} {min_gap_s}")
+
+    async def poll(
+        self,
+        unit: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        min_gap_s: float,
+        lines: Sequence[SerialLine] = (),
+    ) -> Any:
+        del unit, blocks, timeout_s, min_gap_s, lines
         self.polls += 1
         answer = self.answers.pop(0) if self.answers else [[20]]
         if isinstance(answer, Exception):

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edgegw.driver import FrameError
 from edgegw.ports.errors import PortError
+from edgegw.ports.modbus.lines import Lines
 from edgegw.ports.modbus.patience import Patience
-from edgegw.ports.modbus.pdu import NOBODY, Question, question, with_crc
+from edgegw.ports.modbus.pdu import NOBODY, Question, question, with_crc, writing
 from edgegw.ports.modbus.rtu_frames import find_answer
 from edgegw.ports.thread import PortThread
 from edgegw.ports.tty import Tty, described
@@ -24,7 +26,7 @@ from edgegw.ports.tty import Tty, described
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgegw.driver import Block, SerialLine
+    from edgegw.driver import Block, SerialLine, Write
 
 # An answer can still come this long after its question: four times the longest time that the device is said
 # to take, and never less than what a radio or Ethernet bridge on the way adds.
@@ -57,8 +59,19 @@ class RtuBus:
         self._line = _Line(path, line)
         self._thread = PortThread(f"modbus {os.path.basename(path)}")  # noqa: PTH119 - a name, not a file
 
+    @property
+    def line(self) -> SerialLine | None:
+        """The settings with which somebody on this line answered; None until then."""
+        return self._line.lines.found
+
     async def poll(
-        self, unit: int, blocks: Sequence[Block], *, timeout_s: float, min_gap_s: float
+        self,
+        unit: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        min_gap_s: float,
+        lines: Sequence[SerialLine] = (),
     ) -> list[Sequence[int] | FrameError]:
         """Registers or bits of each block of unit 1 to 255, or the FrameError that says why there are none.
 
@@ -66,7 +79,8 @@ class RtuBus:
         the device takes before it answers, `min_gap_s` the silence that it wants before and after a question.
         Once a unit owes an answer its other blocks get the same error, and its next poll waits until that
         answer can no longer come. A silent unit gets a twentieth of the line's time; between its turns it
-        fails at once.
+        fails at once. While nobody on the line ever answered, each poll that fails is followed by one with the
+        next of the `lines` that the unit may have.
 
         Raises:
             PortError: The line cannot be used (`missing`, `permission`, `busy`, `unplugged`, ...).
@@ -77,12 +91,38 @@ class RtuBus:
         questions = [question(unit, block) for block in blocks]
         answers: list[Sequence[int] | FrameError] = []
         for asked in questions:
-            answer = await self._ask(asked, timeout_s, min_gap_s)
+            answer = await self._ask(asked, timeout_s, min_gap_s, lines)
             answers.append(answer)
             if isinstance(answer, FrameError) and not answer.reason.startswith("modbus_exception"):
                 answers += [answer] * (len(questions) - len(answers))
                 break
         return answers
+
+    async def write(
+        self, unit: int, write: Write, *, timeout_s: float, min_gap_s: float
+    ) -> FrameError | None:
+        """Set one register, coil or some registers of one unit; the FrameError that says why it did not.
+
+        On an adapter that hears itself the answer cannot be told from the request: only reading back proves it.
+
+        Raises:
+            PortError: As `poll`.
+            ValueError: A write that is none (functions 5, 6 and 16), or to everybody.
+        """
+        answer = await self._ask(writing(unit, write), timeout_s, min_gap_s, ())
+        return answer if isinstance(answer, FrameError) else None
+
+    async def who(
+        self, unit: int, block: Block, *, timeout_s: float, min_gap_s: float
+    ) -> tuple[int, Sequence[int]] | FrameError:
+        """Ask an address that whoever is there answers to: who answered, and what; only with one device on the line.
+
+        Raises:
+            PortError: As `poll`.
+        """
+        asked = replace(question(unit, block), anybody=True)
+        answer = await self._ask(asked, timeout_s, min_gap_s, ())
+        return answer if isinstance(answer, FrameError) else (self._line.answered_by, answer)
 
     async def close(self) -> None:
         """Close the device in its thread; returns within CLOSE_S. Later polls raise PortError `closed`."""
@@ -93,14 +133,16 @@ class RtuBus:
         self._thread.stop()
         await asyncio.wait({ended}, timeout=CLOSE_S)
 
-    async def _ask(self, asked: Question, timeout_s: float, min_gap_s: float) -> Sequence[int] | FrameError:
+    async def _ask(
+        self, asked: Question, timeout_s: float, min_gap_s: float, lines: Sequence[SerialLine]
+    ) -> Sequence[int] | FrameError:
         if reason := self._line.patience.rests(asked.unit, time.monotonic()):
             return FrameError(reason)
         if (wait_s := self._line.wait_s(asked)) > 0:
             await asyncio.sleep(wait_s)
         if self._line.stopping:
             raise described(self._line.path, "closed")
-        return await self._thread.call(self._line.exchange, asked, timeout_s, min_gap_s)
+        return await self._thread.call(self._line.exchange, asked, timeout_s, min_gap_s, lines)
 
 
 class _Line:
@@ -109,14 +151,16 @@ class _Line:
     def __init__(self, path: str, line: SerialLine) -> None:
         self.path = path
         self.patience = Patience()
+        self.lines = Lines(line)
+        #: Who gave the newest answer.
+        self.answered_by = 0
         # Monotonic seconds until which an answer of a unit can still come late, and a copy of its last answer
         # by unit, function and byte count.
         self._late: dict[int, float] = {}
         self._alike: dict[tuple[int, int, int], float] = {}
         self.stopping = False
         self._settings = line
-        bits = 1 + line.bytesize + (line.parity != "N") + line.stopbits
-        self._character_s = bits / max(1, line.baudrate)
+        self._character_s = _character_s(line)
         self._tty: Tty | None = None
         self._refused: tuple[float, PortError] | None = None
         self._heard_at = 0.0
@@ -140,10 +184,13 @@ class _Line:
             tty, self._tty = self._tty, None
             tty.close()
 
-    def exchange(self, asked: Question, timeout_s: float, min_gap_s: float) -> Sequence[int] | FrameError:
+    def exchange(
+        self, asked: Question, timeout_s: float, min_gap_s: float, lines: Sequence[SerialLine] = ()
+    ) -> Sequence[int] | FrameError:
         """Ask one question; PortError when the line fails."""
         if time.monotonic() < self._late.get(asked.unit, 0.0):
             return FrameError("no_reply")  # somebody else asked this unit in the meantime, in vain
+        self._set(self.lines.line(asked.unit, lines, time.monotonic()))
         tty = self._opened()
         try:
             begin = time.monotonic()
@@ -155,16 +202,26 @@ class _Line:
             try:
                 answer = asked.answered(self._ask(tty, asked, timeout_s))
             except FrameError as error:
-                self._failed(asked.unit, error.reason, begin, late)
+                self._failed(asked, error.reason, begin, late)
                 return error
             except PortError:
                 self._late[asked.unit] = late
                 raise
-            self.patience.answered(asked.unit)
+            self._answered(asked)
+            if asked.echo:
+                # A copy of it, or the answer itself where an adapter heard the request first, must not meet the
+                # next question.
+                self._late[asked.unit] = time.monotonic() + timeout_s
             return answer
         except PortError:
             self.close()
             raise
+
+    def _set(self, line: SerialLine) -> None:
+        """Use these settings from the next question on."""
+        if line != self._settings:
+            self.close()
+            self._settings, self._character_s = line, _character_s(line)
 
     def _opened(self) -> Tty:
         if self.stopping:
@@ -219,7 +276,7 @@ class _Line:
             if data:
                 self._heard_at = time.monotonic()
                 line += data
-                pdu, reason, end = find_answer(line, asked)
+                pdu, reason, end, self.answered_by = find_answer(line, asked)
                 if pdu is not None:
                     return pdu, line[end:]
             elif left_s <= 0:
@@ -227,11 +284,22 @@ class _Line:
             if len(line) > HEARD_BYTES:
                 raise FrameError("noise")
 
-    def _failed(self, unit: int, reason: str, begin: float, late: float) -> None:
+    def _answered(self, asked: Question) -> None:
+        self.patience.answered(asked.unit)
+        self.lines.answered(self._settings, time.monotonic())
+
+    def _failed(self, asked: Question, reason: str, begin: float, late: float) -> None:
+        unit = asked.unit
         if not reason.startswith("modbus_exception"):
             self._late[unit] = late
+            self.lines.failed(unit)
         elif reason not in NOBODY:
-            self.patience.answered(unit)
+            self._answered(asked)
             return
         now = time.monotonic()
         self.patience.failed(unit, now, now - begin, reason)
+
+
+def _character_s(line: SerialLine) -> float:
+    """Seconds that one character takes: start, data, parity and stop bits."""
+    return (1 + line.bytesize + (line.parity != "N") + line.stopbits) / max(1, line.baudrate)

@@ -30,6 +30,7 @@ class Heard(NamedTuple):
     pdu: bytes | None
     reason: str = ""
     end: int = 0
+    unit: int = 0
 
 
 def find_answer(line: bytes, question: Question) -> Heard:
@@ -39,8 +40,9 @@ def find_answer(line: bytes, question: Question) -> Heard:
         FrameError: `crc`: the answer came and is damaged, so that nothing more is to be expected.
     """
     asked = with_crc(question.unit, question.pdu)
-    # Half-duplex adapters hear what they send; an answer never begins with a whole question.
-    begin = len(asked) if line.startswith(asked) else 0
+    # Half-duplex adapters hear what they send. An answer never begins with a whole question, save that to a write,
+    # which may be nothing else: what such an adapter then hears is proven by reading back.
+    begin = len(asked) if line.startswith(asked) and question.pdu != question.echo else 0
     reason = "no_reply"
     while begin < len(line):
         length = _length(line, begin, question.unit)
@@ -51,12 +53,12 @@ def find_answer(line: bytes, question: Question) -> Heard:
             continue
         message = line[begin : begin + length]
         if not crc_fits(message):
-            if message[:3] == bytes([question.unit, question.function, question.size]):
+            if message[:3] == bytes([question.unit]) + question.begins:
                 raise FrameError("crc")
             reason, begin = "crc", begin + 1
             continue
-        if message[0] == question.unit:
-            return Heard(message[1:-2], end=begin + length)
+        if message[0] == question.unit or question.anybody:
+            return Heard(message[1:-2], end=begin + length, unit=message[0])
         reason, begin = "wrong_address", begin + length
     return Heard(None, reason)
 
@@ -71,7 +73,7 @@ def _length(line: bytes, begin: int, unit: int) -> int | None:
     function, size = line[begin + 1], line[begin + 2]
     if function in WRITES:
         return WRITE_BYTES
-    if function & ~EXCEPTION in READS and function & EXCEPTION:
+    if function & EXCEPTION and (function & ~EXCEPTION in READS or function & ~EXCEPTION in WRITES):
         return SHORTEST
     if function not in READS or size == 0 or (function in REGISTERS and size % 2):
         return 0

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 from edgegw.driver import FrameError
 from edgegw.ports.modbus.connect import Connector
 from edgegw.ports.modbus.patience import Patience
-from edgegw.ports.modbus.pdu import NOBODY, Question, question
+from edgegw.ports.modbus.pdu import NOBODY, Question, question, writing
 from edgegw.ports.modbus.tcp_link import TcpLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgegw.driver import Block
+    from edgegw.driver import Block, SerialLine, Write
 
 # Timeouts in a row after which the connection is taken for dead: a device that lost its power in the
 # meantime knows nothing of it, and the kernel would wait for minutes.
@@ -36,8 +36,19 @@ class TcpBus:
         self._heard_at = 0.0
         self._asked_gap_s = 0.0
 
+    @property
+    def line(self) -> SerialLine | None:
+        """None: what a device behind a network has for a line is not seen from here."""
+        return None
+
     async def poll(
-        self, unit: int, blocks: Sequence[Block], *, timeout_s: float, min_gap_s: float
+        self,
+        unit: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        min_gap_s: float,
+        lines: Sequence[SerialLine] = (),
     ) -> list[Sequence[int] | FrameError]:
         """Registers or bits of each block of unit 0 to 255, or the FrameError that says why there are none.
 
@@ -49,12 +60,27 @@ class TcpBus:
             PortError: No connection (`refused`, `unreachable`, `unknown_host`, `disconnected`, ...).
             ValueError: A block that is not a read (functions 1 to 4) or that Modbus cannot ask for.
         """
+        del lines
         questions = [question(unit, block) for block in blocks]
         answers: list[Sequence[int] | FrameError] = []
         for asked in questions:
             async with self._turn:
                 answers.append(await self._exchange(asked, timeout_s, min_gap_s))
         return answers
+
+    async def write(
+        self, unit: int, write: Write, *, timeout_s: float, min_gap_s: float
+    ) -> FrameError | None:
+        """Set one register, coil or some registers of one unit; the FrameError that says why it did not.
+
+        Raises:
+            PortError: As `poll`.
+            ValueError: A write that is none (functions 5, 6 and 16), or to everybody.
+        """
+        asked = writing(unit, write)
+        async with self._turn:
+            answer = await self._exchange(asked, timeout_s, min_gap_s)
+        return answer if isinstance(answer, FrameError) else None
 
     async def close(self) -> None:
         """Close the connection; later polls raise PortError `closed`."""
