@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import termios
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 RATE = 48_000
 # The library reads a pipe in whole reads, and takes what is missing for sound.
 CHUNK_BYTES = 4 * READ_SAMPLES
+# Reads that lie in the pipe: a second, which a card's buffer holds too. Twelve pages each, and the pipe has 64.
+MOST_WAITING = 4
 
 CONFIGURATION = """
 pcm.microphone {{
@@ -50,12 +54,17 @@ class SoundCard:
         os.mkfifo(self._pipe)
         # Open on both sides: opening does not block, and no reader sees an end.
         self._fd = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK)
-        fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+        fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 1 << 18)
 
     def say(self, samples: bytes) -> None:
-        """Samples in whole reads; at most five of them lie in the pipe."""
+        """Samples in whole reads; BlockingIOError when MOST_WAITING of them wait already, OSError when unplugged."""
+        if self._fd < 0:
+            raise BrokenPipeError
         assert len(samples) % CHUNK_BYTES == 0
         for at in range(0, len(samples), CHUNK_BYTES):
+            (waiting,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
+            if waiting > (MOST_WAITING - 1) * CHUNK_BYTES:
+                raise BlockingIOError
             assert os.write(self._fd, samples[at : at + CHUNK_BYTES]) == CHUNK_BYTES
 
     def play(self, samples: bytes) -> None:
@@ -72,7 +81,7 @@ class SoundCard:
                 self.say(samples[at : at + CHUNK_BYTES])
                 said += 1
             except BlockingIOError:
-                begun += 1  # nobody listens: a card does not wait either
+                begun += READ_SAMPLES / RATE  # nobody listens: a card does not wait either
             pause = begun + said * READ_SAMPLES / RATE - time.monotonic()
             if pause > 0:
                 time.sleep(pause)
