@@ -38,9 +38,16 @@ class Counter:
         last = self._last
         if last is not None and counter == last:
             return Verdict.REPEATED if packet == self._packet or not self._packet else Verdict.TWICE
-        if last is not None and counter < last and not self._may_restart:
-            wrapped = last >= LARGEST - WRAP and counter < WRAP
-            if not wrapped:
-                return Verdict.FELL
+        if last is not None and not self._may_restart and not _follows(last, counter):
+            return Verdict.FELL
         self._last, self._packet = counter, packet
         return Verdict.NEW
+
+
+def _follows(last: int, counter: int) -> bool:
+    """Whether `counter` is later than `last`, also over the wrap; a step back over it is none."""
+    if last >= LARGEST - WRAP and counter < WRAP:
+        return True
+    if counter >= LARGEST - WRAP and last < WRAP:
+        return False
+    return counter > last
