@@ -38,7 +38,7 @@ class ToldDecoder(StreamDecoder, Protocol):
     """A decoder that is told what was sent to its device, so that it can miss an acknowledgement."""
 
     def sent(self, request: Request, now: float) -> None:
-        """Told that a request of `StreamDriver.setup()` went out at monotonic second `now`."""
+        """Told that a request of `StreamDriver.setup()` goes out at monotonic second `now`."""
         ...
 
 

@@ -75,9 +75,10 @@ async def _speak(
         if each.changes and not sensing.sensor.allow_setup:
             continue
         await sensing.clock.sleep(each.after_s)
-        await port.write(each.data)
         if isinstance(decoder, ToldDecoder):
+            # Before it is written: a quick reply must not find a decoder that does not wait for it.
             decoder.sent(each, sensing.clock.monotonic())
+        await port.write(each.data)
     heard = -1
     async for _ in sensing.ticks(sensing.sensor.interval or 1.0):
         if request := driver.request():
