@@ -59,20 +59,15 @@ class Decoder:
         document = documents.parse(message.body)
         if not self.plan.fits(document):
             raise FrameError("malformed")
-        if self.plan.payload is not None:
-            document = {**document, "payload": _named(self._payload(document, self.plan.payload))}
-        return self._of(document)
+        if self.plan.payload is None:
+            return self._of(document, {})
+        found = self._payload(document, self.plan.payload)
+        return self._of({**document, "payload": _named(found)}, documents.plain(found))
 
     def payload(self, data: bytes, model: str) -> Sequence[Outcome]:
         """The same of bare bytes that would stand inside a document."""
         found = milesight.decode(data, model)
-        outcomes = self._of({"payload": _named(found)})
-        meta = documents.plain(found)
-        shown = [each._replace(meta=meta) if isinstance(each, Reading) else each for each in outcomes]
-        if any(isinstance(each, Reading) for each in shown):
-            return shown
-        # What has no quantity (stored records, versions) is shown all the same.
-        return [Reading(BARE, float(len(meta)), meta=meta)]
+        return self._of({"payload": _named(found)}, documents.plain(found))
 
     def _payload(self, document: Mapping[str, Any], about: Payload) -> dict[str, Any]:
         text = _first(about.paths, Row(document, (), document))
@@ -86,10 +81,11 @@ class Decoder:
             raise FrameError("malformed") from None
         return milesight.decode(data, about.model)
 
-    def _of(self, document: Mapping[str, Any]) -> Sequence[Outcome]:
+    def _of(self, document: Mapping[str, Any], payload: Mapping[str, Any]) -> Sequence[Outcome]:
+        """What a document says; `payload` are values that are shown beside its readings."""
         whole = Row(document, (), document)
         found: list[Outcome] = [*self._who(whole)]
-        meta = self._meta(whole)
+        meta = {**payload, **self._meta(whole)}
         refused: dict[str, FrameError] = {}
         values = self._values(whole, refused)
         for read, numbers in values.items():
@@ -100,10 +96,10 @@ class Decoder:
                 found.append(Reading(quantity, sum(numbers), None, self.checks, meta))
         found += refused.values()
         if not any(isinstance(each, Reading | FrameError) for each in found):
-            shows = any(note.number and note.name in meta for note in self.plan.notes)
-            found.append(
-                Reading(BARE, float(len(meta)), meta=meta) if self.totals and shows else FrameError("no_data")
-            )
+            # What has no quantity (stored records, a scenario of any name) is shown by the shell all the same.
+            shows = payload or any(note.number and note.name in meta for note in self.plan.notes)
+            bare = Reading(BARE, float(len(meta)), meta=meta)
+            found.append(bare if self.totals and shows else FrameError("no_data"))
         return found
 
     def _who(self, whole: Row) -> list[Notice]:

@@ -112,8 +112,10 @@ class Read:
         return int(number)
 
     def _number(self, found: object) -> Decimal:
+        if isinstance(found, str) and found in self.missing:
+            raise FrameError("not_available")
         number = as_number(found)
-        if number is None or number in self.missing or (isinstance(found, str) and found in self.missing):
+        if number is None or number in self.missing:
             raise FrameError("not_available")
         return number
 
