@@ -23,6 +23,9 @@ BRISK = Pace(quiet=3600, check=0.05, first_pause=0.05, longest_pause=0.2)
 # The watchdog's first steps come at once, the later ones never.
 NERVOUS = Pace(quiet=0.3, longest_quiet=3600, power_pause=0, check=0.05, first_pause=0.05, longest_pause=0.2)
 
+# The same, where a machine that stands still for a moment must not look like a silent radio.
+SUSPICIOUS = Pace(quiet=3, longest_quiet=3600, check=0.05, first_pause=0.05, longest_pause=0.2)
+
 COMPANY = 0x0499
 SERVICE = 0xFCD2
 TAG = "C0:FF:EE:00:00:01"

@@ -2,4 +2,7 @@
 # Inside the machine: a virtual radio, BlueZ, and the scanner that listens while everything around it breaks.
 modprobe hci_vhci || exit 2
 systemctl start bluetooth
-exec /opt/v/bin/python hear.py
+/opt/v/bin/python hear.py
+code=$?
+[ $code = 0 ] || tail -n 15 air.log
+exit $code

@@ -123,13 +123,18 @@ class Trial:
         await asyncio.to_thread(run, "systemctl", "restart", "bluetooth")
         await self.heals("bluetoothd restarted with --experimental")
         await self.listen("BlueZ with --experimental", 30)
+        await self.listen("and after a while", 120)
+        await self.listen("and then", 30)
         await asyncio.to_thread(run, "bluetoothctl", "power", "off")
         await self.heals("adapter switched off")
         for switch in Path("/sys/class/rfkill").glob("rfkill*"):
             if (switch / "type").read_text().strip() == "bluetooth":
                 (switch / "soft").write_text("1")
                 await self.told("rfkill")
-                (switch / "soft").write_text("0")
+                if (switch / "soft").exists():
+                    (switch / "soft").write_text("0")
+                else:
+                    self.failed.append("the virtual radio did not survive rfkill")
         await self.heals("rfkill ended")
         await asyncio.to_thread(run, "systemctl", "stop", "bluetooth")
         await self.told("no_bluez")

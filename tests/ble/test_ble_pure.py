@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgegw.driver import Advert
 from edgegw.ports.ble.adverts import UNHEARD, advert, short_uuid
 from edgegw.ports.ble.bluez import rfkill
+from edgegw.ports.ble.crowd import Crowd
 from edgegw.ports.ble.failures import _TEXTS, STUCK, explained, failure, named
 from edgegw.ports.ble.patterns import MOST_PATTERNS, Wants, patterns
 from edgegw.ports.ble.probation import MOST_PATIENCE, MOST_SENDERS, Probation
@@ -18,7 +20,7 @@ from edgegw.ports.errors import PortError
 if TYPE_CHECKING:
     from pathlib import Path
 
-TAG = "C0:FF:EE:00:00:01"
+TAG, OTHER, THIRD = "C0:FF:EE:00:00:01", "C0:FF:EE:00:00:02", "C0:FF:EE:00:00:03"
 BASE = "-0000-1000-8000-00805f9b34fb"
 
 
@@ -169,45 +171,101 @@ def test_a_radio_that_was_away_begins_anew() -> None:
 WANTS = Wants(frozenset({0x0499}))
 
 
-def test_a_wanted_device_that_speaks_again_and_again_convicts_the_passive_scan() -> None:
+def wanted(address: str = TAG) -> Advert:
+    return Advert(address, True, -60, {0x0499: b""}, {})
+
+
+def stranger(address: str = OTHER) -> Advert:
+    return Advert(address, True, -60, {0x004C: b""}, {0xFEAA: b""})
+
+
+def test_a_wanted_device_that_falls_silent_brings_a_passive_scan_under_suspicion() -> None:
     probation = Probation(60)
-    probation.begin(0)
-    probation.heard(TAG, [0x0499], [], WANTS, 1)
-    probation.heard(TAG, [0x0499], [], WANTS, 3)
-    assert probation.verdict(4) == "open"  # one burst
-    probation.heard(TAG, [0x0499], [], WANTS, 17)
-    assert probation.verdict(18) == "active"
+    probation.heard(wanted(), WANTS, 0)
+    for second in range(60):
+        probation.heard(wanted(OTHER), WANTS, second)
+        probation.heard(stranger(THIRD), WANTS, 0)
+        assert not probation.suspicious(second)
+    assert probation.suspicious(60)
+
+
+def test_it_is_convicted_by_the_device_that_an_active_scan_hears_again_and_again() -> None:
+    probation = Probation(60)
+    probation.heard(wanted(), WANTS, 0)
+    probation.begin(60)
+    probation.heard(wanted(), WANTS, 61)
+    probation.heard(wanted(), WANTS, 63)
+    assert probation.verdict(64) == "open"  # one burst
+    probation.heard(wanted(), WANTS, 77)
+    assert probation.verdict(78) == "active"
     assert not probation.running
 
 
-def test_strangers_alone_acquit_it_and_it_gets_more_patience() -> None:
+def test_others_acquit_it_and_it_gets_more_patience() -> None:
     probation = Probation(60)
     for round_ in range(10):
         patience = probation.patience
         assert patience == 60 * min(MOST_PATIENCE, 2**round_)
-        probation.begin(0)
+        probation.heard(wanted(), WANTS, 0)
+        assert probation.suspicious(patience)
+        probation.begin(patience)
         for second in range(100):
-            probation.heard(TAG, [0x004C], [0xFEAA], WANTS, float(second))
-        assert probation.verdict(patience - 1) == "open"
-        assert probation.verdict(patience) == "passive"
+            probation.heard(stranger(), WANTS, patience + second)
+            probation.heard(wanted(THIRD), WANTS, patience + second)  # it came only now
+        assert probation.verdict(2 * patience - 1) == "open"
+        assert probation.verdict(2 * patience) == "passive"
+        assert not probation.suspicious(1e9)
+
+
+def test_after_complete_silence_whoever_is_wanted_convicts_it() -> None:
+    probation = Probation(60)
+    probation.begin(60, silence=True)
+    for second in (61, 80):
+        probation.heard(stranger(), WANTS, second)
+    assert probation.verdict(81) == "open"
+    for second in (82, 100):
+        probation.heard(wanted(), WANTS, second)
+    assert probation.verdict(101) == "active"
 
 
 def test_silence_gives_no_verdict() -> None:
     probation = Probation(60)
     assert probation.verdict(0) == "open"
-    probation.begin(0)
+    probation.begin(0, silence=True)
     assert probation.verdict(1e6) == "open"
     probation.cancel()
-    probation.heard(TAG, [0x0499], [], WANTS, 1)
+    probation.heard(wanted(), WANTS, 1)
     assert probation.verdict(1e6) == "open"
 
 
 def test_a_flood_of_senders_is_not_remembered() -> None:
     probation = Probation(60)
-    probation.begin(0)
+    for scan in ("passive", "active"):
+        if scan == "active":
+            probation.begin(1e6, silence=True)
+        for number in range(10 * MOST_SENDERS):
+            probation.heard(wanted(f"{number:012x}"), WANTS, 1.0)
+    assert len(probation._firsts) == MOST_SENDERS
+    assert not probation._passively
+    probation.cancel()
     for number in range(10 * MOST_SENDERS):
-        probation.heard(f"{number:012x}", [0x0499], [], WANTS, 1.0)
-    assert len(probation._senders) == MOST_SENDERS
+        probation.heard(wanted(f"{number:012x}"), WANTS, 1.0)
+    assert len(probation._passively) == MOST_SENDERS
+
+
+# -- floods
+
+
+def test_more_devices_than_can_be_kept_are_a_flood_and_many_advertisements_are_none() -> None:
+    crowd = Crowd(100)
+    assert not any(crowd.heard(f"{number % 100:012x}", number / 100) for number in range(10_000))
+    assert crowd.heard("one more", 100.0)
+
+
+def test_devices_that_went_long_ago_do_not_count() -> None:
+    crowd = Crowd(100)
+    assert not any(crowd.heard(f"{number:012x}", number) for number in range(10_000))
+    assert len(crowd._newer) + len(crowd._older) <= 62
 
 
 # -- failures

@@ -72,13 +72,13 @@ class Bluez:
             raise failure("missing", self._wanted)
         return Adapter(self._wanted or found[0], await self._owner())
 
-    async def check(self, adapter: Adapter) -> bool:
-        """Whether it is still the same bluetoothd; PortError when it or the adapter is gone, or off."""
-        if await self._owner() != adapter.owner:
-            return False
-        if not await self._powered(adapter.name):
-            raise self._why_off(adapter.name, "somebody switched it off")
-        return True
+    async def same(self, adapter: Adapter) -> bool:
+        """Whether it is still the same bluetoothd that serves the adapter; PortError when there is none."""
+        return await self._owner() == adapter.owner
+
+    async def powered(self, adapter: Adapter) -> bool:
+        """Whether the adapter is on; PortError when it is gone."""
+        return await self._powered(adapter.name)
 
     async def power_on(self, adapter: Adapter) -> bool:
         """Switch it on where it is off, and return whether it was; PortError `off` or `rfkill` when it stays so."""

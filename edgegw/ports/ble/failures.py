@@ -23,7 +23,7 @@ _TEXTS: Final = {
         "Check /etc/dbus-1/system.d/bluetooth.conf; if it wants a group: usermod -aG bluetooth edgegw, then systemctl restart edgegw.",
     ),
     "missing": (
-        "There is no Bluetooth adapter {adapter}.",
+        "There is no Bluetooth adapter{adapter}.",
         "bluetoothctl list shows the adapters; plug it in again, or set adapter under [bluetooth].",
     ),
     "rfkill": (
@@ -87,7 +87,11 @@ _NO_UNIT: Final = "org.freedesktop.systemd1."
 def failure(reason: str, adapter: str = "", error: str = "") -> PortError:
     """The PortError with the texts of `reason`."""
     why, todo = _TEXTS[reason]
-    names = {"adapter": adapter, "error": error or "nothing more is known"}
+    # Before BlueZ has answered nobody knows the adapter's name, unless it is configured.
+    name = adapter or "the adapter"
+    if reason == "missing":
+        name = f" {adapter}" if adapter else ""
+    names = {"adapter": name, "error": error or "nothing more is known"}
     return PortError(reason, " ".join(why.format(**names).split()), todo.format(**names))
 
 

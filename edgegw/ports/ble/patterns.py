@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from edgegw.driver import Advert
+
 #: Position in the element's data, AD type, content.
 Pattern = tuple[int, int, bytes]
 
@@ -34,6 +36,14 @@ class Wants:
     companies: frozenset[int] = field(default_factory=frozenset)
     services: frozenset[int] = field(default_factory=frozenset)
     everything: bool = False
+
+    def takes(self, advert: Advert) -> bool:
+        """Whether the advertisement holds something that is wanted."""
+        return (
+            self.everything
+            or not self.companies.isdisjoint(advert.companies)
+            or not self.services.isdisjoint(advert.services)
+        )
 
     @classmethod
     def union(cls, wants: Iterable[Wants]) -> Wants:

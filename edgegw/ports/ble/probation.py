@@ -1,17 +1,18 @@
 """Whether a passive scan hears what an active one does. Pure.
 
-Some radios and kernels report a device once and then hold back what looks the same to them (bluez/bluez#647,
-hbldh/bleak#235). A passive scan that hears nobody for a while is therefore compared with an active one: who speaks
-there again and again, and was not heard before, is what a passive scan keeps from us.
+BlueZ tells of a device in a passive scan only when its data change (5.66, seen in a virtual machine; bluez/bluez#647),
+and some radios report each device once. A sensor whose values stand still then looks like a dead one. So a passive
+scan in which a device has fallen silent, or which is silent altogether, is compared with an active one: who speaks
+there again and again is what the passive scan keeps from us.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from edgegw.driver import Advert
     from edgegw.ports.ble.patterns import Wants
 
 # Senders that are compared at once; an attacker with more addresses only keeps the question open.
@@ -23,16 +24,18 @@ Verdict = Literal["open", "passive", "active"]
 
 
 class Probation:
-    """The comparison: `begin` with an active scan, `heard` while it runs, then `verdict`."""
+    """The comparison: `heard` all the time, `suspicious` in a passive scan; `begin` an active one, then `verdict`."""
 
     def __init__(self, quiet: float) -> None:
         """`quiet` is the silence in seconds after which a passive scan comes under suspicion."""
         self._quiet = quiet
         self._patience = 1
         self._began: float | None = None
-        self._senders: dict[str, float] = {}
-        self._anybody = False
-        self._repeats = False
+        # When each wanted sender was heard last in the passive scan, the longest ago first.
+        self._passively: OrderedDict[str, float] = OrderedDict()
+        self._suspects: frozenset[str] | None = None
+        self._firsts: dict[str, float] = {}
+        self._anybody = self._repeats = False
 
     @property
     def running(self) -> bool:
@@ -44,48 +47,56 @@ class Probation:
         """Seconds of silence after which a passive scan comes under suspicion now."""
         return self._quiet * self._patience
 
-    def begin(self, now: float) -> None:
-        """An active scan begins at monotonic second `now`."""
-        self._began = now
-        self._senders.clear()
+    def suspicious(self, now: float) -> bool:
+        """Whether a wanted sender has fallen silent in the passive scan."""
+        last = next(iter(self._passively.values()), now)
+        return now - last >= self.patience
+
+    def begin(self, now: float, *, silence: bool = False) -> None:
+        """An active scan begins at monotonic second `now`; with `silence` the passive one heard nobody at all."""
+        silent = frozenset(each for each, last in self._passively.items() if now - last >= self.patience)
+        # Who had not been heard before is no proof, unless nobody was.
+        self._suspects = None if silence else silent
+        self._passively.clear()
+        self._firsts.clear()
         self._anybody = self._repeats = False
+        self._began = now
 
     def cancel(self) -> None:
-        """No comparison any more, and no addresses kept."""
+        """No comparison any more, and nothing known."""
         self._began = None
-        self._senders.clear()
+        self._passively.clear()
 
-    def heard(
-        self, address: str, companies: Iterable[int], services: Iterable[int], wants: Wants, now: float
-    ) -> None:
-        """An advertisement in the active scan. Only one that a passive scan would have to tell counts."""
-        if self._began is None:
-            return
+    def heard(self, advert: Advert, wants: Wants, now: float) -> None:
+        """An advertisement in either scan. Only one that a passive scan would have to tell counts."""
         self._anybody = True
-        if wants.everything or not (
-            wants.companies.isdisjoint(companies) and wants.services.isdisjoint(services)
-        ):
-            first = self._senders.get(address)
-            if first is None:
-                if len(self._senders) < MOST_SENDERS:
-                    self._senders[address] = now
-            # One burst of a device that speaks seldom is no proof: it might not have spoken before.
-            elif now - first >= self._quiet / 4:
-                self._repeats = True
+        if not wants.takes(advert):
+            return
+        if self._began is None:
+            if advert.address in self._passively or len(self._passively) < MOST_SENDERS:
+                self._passively[advert.address] = now
+                self._passively.move_to_end(advert.address)
+        elif self._suspects is None or advert.address in self._suspects:
+            first = self._firsts.get(advert.address)
+            if first is not None:
+                # One burst of a device that speaks seldom is no proof: it might not have spoken before.
+                self._repeats = self._repeats or now - first >= self._quiet / 4
+            elif len(self._firsts) < MOST_SENDERS:
+                self._firsts[advert.address] = now
 
     def verdict(self, now: float) -> Verdict:
         """Which kind of scan hears: `open` until there is an answer, which then ends the comparison.
 
-        `passive` when only others were heard for as long as the passive scan was silent: it will be given twice
-        the patience the next time.
+        `passive` when none of the suspects was heard again and again for as long as they had been silent, but
+        somebody was: the passive scan is given twice the patience the next time.
         """
         if self._began is None:
             return "open"
         if self._repeats:
-            self.cancel()
+            self._began = None
             return "active"
         if self._anybody and now - self._began >= self.patience:
-            self.cancel()
+            self._began = None
             self._patience = min(MOST_PATIENCE, 2 * self._patience)
             return "passive"
         return "open"

@@ -186,20 +186,30 @@ class Scanner:
             await self._wait(self._pace.check)
             if self._flooded:
                 raise failures.failure("flood", adapter.name, f"more than {self._pace.most_devices}")
-            if self._mode == "passive" and Wants.union(ear.wants for ear in self._ears) != self._wants:
-                return
-            if not await bluez.check(adapter):
+            wants = Wants.union(ear.wants for ear in self._ears)
+            if wants != self._wants:
+                self._wants = wants
+                if self._mode == "passive":
+                    return
+            if not await bluez.same(adapter):
                 self._restarts += 1
                 self._say("bluetooth_restart", "bluetoothd was restarted; scanning began anew.")
                 return
-            verdict = self._probation.verdict(time.monotonic())
-            if verdict == "passive":
+            if not await bluez.powered(adapter) or self._compare(time.monotonic()):
                 return
-            if verdict == "active":
-                self._keeps = True
-                self._say(
-                    "bluetooth_scanning", "Scanning is active: a passive scan keeps repeated data back."
-                )
+
+    def _compare(self, now: float) -> bool:
+        """Compare passive and active scans where either may do; whether the other kind is to begin."""
+        if self._scanning != "auto" or self._keeps:
+            return False
+        verdict = self._probation.verdict(now)
+        if verdict == "active":
+            self._keeps = True
+            self._say("bluetooth_scanning", "Scanning is active: a passive scan keeps unchanged data back.")
+        elif self._mode == "passive" and self._probation.suspicious(now):
+            self._probation.begin(now)
+            return True
+        return verdict == "passive"
 
     async def _act(self, bluez: Bluez, adapter: Adapter) -> None:
         """Do what is due about silence, and say so."""
@@ -221,7 +231,7 @@ class Scanner:
             if self._probation.running:
                 self._probation.cancel()
             else:
-                self._probation.begin(now)
+                self._probation.begin(now, silence=True)
 
     def _patience(self) -> float | None:
         """How long the first silence may last where it is not the usual time."""
@@ -267,7 +277,7 @@ class Scanner:
             self._flooded = True
             self._changed.set()
         self._watch.heard(now)
-        self._probation.heard(advert.address, advert.companies, advert.services, self._wants, now)
+        self._probation.heard(advert, self._wants, now)
         if self._deaf:
             self._hear()
         for ear in self._ears:
