@@ -41,6 +41,11 @@ class Modbus(PollDriver):
     _profile: Profile | None = field(init=False, repr=False, compare=False, default=None)
     _settings: Sequence[Setting] = field(init=False, repr=False, compare=False, default=())
 
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """Every profile that there is."""
+        return [{"profile": name} for name in find.names()]
+
     def __post_init__(self) -> None:
         """Read the profile, once; ValueError when there is no good one, or it knows no such setting."""
         if self.profile:
