@@ -27,7 +27,8 @@ class Request:
 
     The next request goes out when `replies` frames were accepted as this one's answer, or `timeout_s` seconds
     after it was sent; with 0 `replies` nothing is waited for. `after_s` is a pause in seconds before it goes out;
-    what arrived before it went out is never taken for its answer. `changes` says that it changes the
+    what arrived before it went out is never taken for its answer, and after one that nobody answered the line stays
+    quiet for `timeout_s` again, for an answer that is late. `changes` says that it changes the
     device (its mode, its sleep, a setting): it is then sent only where the sensor says `allow_setup = true`.
     `name` says in one word what is asked, for logs and for the decoder.
     """

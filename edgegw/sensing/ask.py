@@ -47,6 +47,8 @@ class _Conversation:
         self._open: Request | None = None
         self._sent_at = 0.0
         self._wanted = 0
+        #: Until then nothing is sent: an answer that is late may still come.
+        self._quiet_until = 0.0
         self._answered = asyncio.Event()
         self._arrived = 0.0
         #: What the cycle brought so far: answers, readings, answers that said "warming up".
@@ -90,7 +92,7 @@ class _Conversation:
         sensing = self._sensing
         if request.changes and not sensing.sensor.allow_setup:
             return False
-        await sensing.clock.sleep(request.after_s)
+        await sensing.clock.sleep(max(request.after_s, self._quiet_until - sensing.clock.monotonic()))
         # Two turns of the loop: what the kernel already holds is heard now, as nobody's answer.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -105,6 +107,9 @@ class _Conversation:
                 sensing.view.error("no_reply")
                 self._open = None
                 now = sensing.clock.monotonic()
+                # A device that always takes a little too long would otherwise answer the next request with this
+                # one's answer, for ever: it gets as long again, and what it says then is nobody's.
+                self._quiet_until = now + request.timeout_s
                 self._take(self._decoder.silent(request, now), now)
         finally:
             self._open = None

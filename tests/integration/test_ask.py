@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import select
@@ -268,19 +269,47 @@ async def test_foreign_and_damaged_answers_are_counted_and_the_right_one_is_wait
     assert view.errors["checksum"] >= 3
 
 
-async def test_a_late_answer_is_never_the_answer_to_the_next_request(device: Device, street: Street) -> None:
+async def test_a_device_that_answers_late_is_never_heard_a_request_behind(
+    device: Device, street: Street
+) -> None:
     def late(data: bytes) -> None:
         time.sleep(LATE_S)
         device.wire.write(data)
 
     device.say = late
     view = await street.read(device)
-    await until(lambda: view.errors.get("no_reply", 0) >= 3)
+    await until(lambda: view.errors.get("no_reply", 0) >= 3 and view.errors.get("unasked", 0) >= 3)
     device.say = device.wire.write
     await street.more()
-    # What is read now is what is said now: nothing lags behind by a request for ever.
+    # What is read now is what is said now: nothing lags behind for ever.
     await until(lambda: street.said[-1] == device.reads)
     assert in_order(street.said)
+
+
+async def test_a_talker_behind_a_serial_server_is_read_too(street: Street) -> None:
+    wire = Tcp()
+    wire.plug()
+    stop = threading.Event()
+
+    def talk() -> None:
+        while not stop.is_set():
+            wire.read()
+            with contextlib.suppress(AssertionError):  # nobody is connected yet
+                wire.write(bytes.fromhex("aac0d4043a0aa1601dab"))
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    sensor = replace(wire.sensor(), driver="sds011", allow_setup=False, options={"warm_up_time": "0s"})
+    try:
+        await street.sensors.apply({"air-1": sensor})
+        view = street.sensors.views["air-1"]
+        await until(lambda: view.readings >= 4)
+        assert view.last == {"pm2_5": 123.6, "pm10": 261.8}
+    finally:
+        stop.set()
+        talker.join()
+        await street.sensors.stop()
+        wire.unplug()
 
 
 async def test_a_device_that_falls_silent_is_told_and_heals_by_itself(device: Device, street: Street) -> None:

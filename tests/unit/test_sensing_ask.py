@@ -258,10 +258,10 @@ async def test_one_answer_of_two_is_a_request_that_was_not_answered(world: World
     world.script.asks = [Request(b"?r", replies=2, timeout_s=3.0), WHO]
     world.answers = {b"?r": [b"<r\x15"], b"?w": [b"<w\x17"]}
     running = start()
-    await world.clock.run(5.0)
+    await world.clock.run(8.0)
     assert running.view.errors == {"no_reply": 1}
-    assert world.times == [(0.0, b"?r"), (3.0, b"?w")]
-    assert world.emitted == [(0.0, 21.0), (3.0, 23.0)]
+    assert world.times == [(0.0, b"?r"), (6.0, b"?w")]
+    assert world.emitted == [(0.0, 21.0), (6.0, 23.0)]
 
 
 async def test_a_silent_device_is_counted_told_to_the_decoder_and_has_a_state(
@@ -338,6 +338,19 @@ async def test_an_answer_that_comes_after_its_time_is_never_the_next_requests(
     world.after_s = 0.5
     await world.clock.run(10.0)
     assert world.emitted == [(10.5, 21.0)]
+
+
+async def test_a_device_that_is_always_a_little_late_never_answers_the_request_after(
+    world: World, start: Any
+) -> None:
+    world.script.asks = [READ, READ, READ]
+    world.answers = {b"?r": [b"<r\x15"]}
+    world.after_s = 1.5
+    running = start(interval=1.0)
+    await world.clock.run(59.5)
+    assert world.emitted == []
+    assert running.view.errors == {"no_reply": 30, "unasked": 30}
+    assert world.times[:3] == [(0.0, b"?r"), (2.0, b"?r"), (4.0, b"?r")]
 
 
 async def test_the_beginning_of_an_answer_that_came_too_late_does_not_spoil_the_next(
