@@ -31,7 +31,7 @@ pcm.microphone {{
     slave {{ pcm {{ type null }} }}
 }}
 pcm.endless {{ type null }}
-pcm.other_rate {{ type plug slave {{ pcm {{ type null }} rate 44100 }} }}
+pcm.other_rate {{ type plug slave {{ pcm {{ type null }} rate 47000 }} }}
 pcm.two_channels {{ type plug slave {{ pcm {{ type null }} channels 2 format S16_LE }} }}
 pcm.floats {{ type lfloat slave {{ pcm {{ type null }} format S16_LE }} }}
 """
