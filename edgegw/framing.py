@@ -8,6 +8,7 @@ start is never lost. Each byte is looked at a constant number of times, whatever
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
@@ -52,8 +53,41 @@ class Framing(Protocol):
         ...
 
 
+class _Marked(ABC):
+    """Frames that begin with one of the markers `_starts`; what follows a marker says where the frame ends."""
+
+    @property
+    @abstractmethod
+    def _starts(self) -> tuple[bytes, ...]: ...
+
+    @abstractmethod
+    def _end(self, buffer: bytes, begin: int) -> int:
+        """Where the candidate that begins here ends; 0 when it is none, -1 when bytes are still to come."""
+
+    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
+        """See `Framing.find`."""
+        search = self._search
+        while (match := search(buffer, start)) is not None:
+            begin = match.start()
+            end = self._end(buffer, begin)
+            if end:
+                return begin, (end if end > 0 else begin)
+            start = begin + 1
+        # The stream may end inside a start marker: keep what could be its beginning.
+        keep = max(start, len(buffer) - self._widest + 1)
+        return keep, keep
+
+    @cached_property
+    def _widest(self) -> int:
+        return max(map(len, self._starts), default=0)
+
+    @cached_property
+    def _search(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        return re.compile(b"|".join(map(re.escape, self._starts))).search
+
+
 @dataclass(frozen=True)
-class FixedLength:
+class FixedLength(_Marked):
     """Frames of one length with a start marker and, where the device has one, an end marker.
 
     `start` is the marker, or all markers of one line (each kind of frame has its own).
@@ -73,22 +107,11 @@ class FixedLength:
         """The frame's length in bytes."""
         return self.length
 
-    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
-        """See `Framing.find`."""
-        search, size = self._search, len(buffer)
-        while True:
-            match = search(buffer, start)
-            if match is None:
-                # The stream may end inside a start marker: keep what could be its beginning.
-                keep = max(start, size - self._widest + 1)
-                return keep, keep
-            begin = match.start()
-            stop = begin + self.length
-            if stop > size:
-                return begin, begin
-            if buffer.endswith(self.end, begin, stop):
-                return begin, stop
-            start = begin + 1
+    def _end(self, buffer: bytes, begin: int) -> int:
+        end = begin + self.length
+        if end > len(buffer):
+            return -1
+        return end if buffer.endswith(self.end, begin, end) else 0
 
     def refusal(self, data: bytes) -> str | None:
         """`truncated`, `framing` (too long), `header` or `footer`; None for a whole frame."""
@@ -100,19 +123,11 @@ class FixedLength:
 
     @cached_property
     def _starts(self) -> tuple[bytes, ...]:
-        return self.start if isinstance(self.start, tuple) else (self.start,)
-
-    @cached_property
-    def _widest(self) -> int:
-        return max(map(len, self._starts), default=0)
-
-    @cached_property
-    def _search(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
-        return re.compile(b"|".join(map(re.escape, self._starts))).search
+        return _markers(self.start)
 
 
 @dataclass(frozen=True)
-class LengthPrefixed:
+class LengthPrefixed(_Marked):
     """Frames that state their own length: a marker, a length field, perhaps an end marker.
 
     The field lies `at` bytes from the frame's begin, has `size` bytes in `order`, and with `extra` bytes that it
@@ -130,7 +145,7 @@ class LengthPrefixed:
 
     def __post_init__(self) -> None:
         """ValueError when no frame could look like that."""
-        starts = _starts(self.start)
+        starts = self._starts
         head = max(self.at + self.size, *map(len, starts), 0)
         if not starts or not all(starts) or not self.lengths or min(self.lengths) < 0 or self.at < 0:
             raise ValueError(f"no frame begins {self.start!r} and states one of {sorted(self.lengths)}")
@@ -142,30 +157,21 @@ class LengthPrefixed:
         """Length in bytes of the longest frame."""
         return max(self.lengths) + self.extra
 
-    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
-        """See `Framing.find`."""
-        search, size, head = self._search, len(buffer), self.at + self.size
-        while True:
-            match = search(buffer, start)
-            if match is None:
-                # The stream may end inside a start marker: keep what could be its beginning.
-                keep = max(start, size - self._widest + 1)
-                return keep, keep
-            begin = match.start()
-            if begin + head > size:
-                return begin, begin
-            stated = int.from_bytes(buffer[begin + self.at : begin + head], self.order)
-            if stated in self.lengths:
-                stop = begin + stated + self.extra
-                if stop > size:
-                    return begin, begin
-                if buffer.endswith(self.end, begin, stop):
-                    return begin, stop
-            start = begin + 1
+    def _end(self, buffer: bytes, begin: int) -> int:
+        head = begin + self.at + self.size
+        if head > len(buffer):
+            return -1
+        stated = int.from_bytes(buffer[begin + self.at : head], self.order)
+        if stated not in self.lengths:
+            return 0
+        end = begin + stated + self.extra
+        if end > len(buffer):
+            return -1
+        return end if buffer.endswith(self.end, begin, end) else 0
 
     def refusal(self, data: bytes) -> str | None:
         """`truncated`, `header` (also a length that does not exist), `footer`, `framing` (too long); or None."""
-        starts = _starts(self.start)
+        starts = self._starts
         if not any(start.startswith(data[: len(start)]) for start in starts):
             return "header"
         head = self.at + self.size
@@ -182,16 +188,12 @@ class LengthPrefixed:
         return "framing" if len(data) > length else None
 
     @cached_property
-    def _widest(self) -> int:
-        return max(map(len, _starts(self.start)))
-
-    @cached_property
-    def _search(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
-        return re.compile(b"|".join(map(re.escape, _starts(self.start)))).search
+    def _starts(self) -> tuple[bytes, ...]:
+        return _markers(self.start)
 
 
 @dataclass(frozen=True)
-class EitherOf:
+class EitherOf(_Marked):
     """Frames of several framings on one line, such as reports and the replies to commands."""
 
     framings: tuple[FixedLength | LengthPrefixed, ...]
@@ -206,14 +208,18 @@ class EitherOf:
         """Length in bytes of the longest frame of all."""
         return max(framing.longest for framing in self.framings)
 
-    def find(self, buffer: bytes, start: int) -> tuple[int, int]:
-        """See `Framing.find`: whichever begins first, so that a frame within another is not preferred to it."""
-        return min((framing.find(buffer, start) for framing in self.framings), key=_first)
+    def _end(self, buffer: bytes, begin: int) -> int:
+        of = (each for each in self.framings if buffer.startswith(each._starts, begin))  # noqa: SLF001 -- its kin
+        return next((end for each in of if (end := each._end(buffer, begin))), 0)  # noqa: SLF001 -- its kin
 
     def refusal(self, data: bytes) -> str | None:
         """The reason of the framing whose start marker it has, else the first one's; None for a frame of one."""
-        begun = [each for each in self.framings if data.startswith(_starts(each.start))]
+        begun = [each for each in self.framings if data.startswith(_markers(each.start))]
         return (begun or self.framings)[0].refusal(data)
+
+    @cached_property
+    def _starts(self) -> tuple[bytes, ...]:
+        return tuple(marker for each in self.framings for marker in _markers(each.start))
 
 
 @dataclass(frozen=True)
@@ -268,13 +274,7 @@ class Lines:
             raise FrameError("malformed") from None
 
 
-def _first(bounds: tuple[int, int]) -> tuple[int, int]:
-    """What sorts candidates by where they begin, whole ones and longer ones first."""
-    begin, end = bounds
-    return begin, -end
-
-
-def _starts(start: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _markers(start: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
     return start if isinstance(start, tuple) else (start,)
 
 
