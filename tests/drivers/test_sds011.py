@@ -197,6 +197,17 @@ def test_a_setting_that_the_device_kept_otherwise_is_told(
         assert "allow_setup" in notice.text
 
 
+def test_both_settings_are_told_together_and_not_again() -> None:
+    decoder = Sds011().decoder()
+    (first,) = decoder.decode(reply(2, 1), 0.0)
+    (both,) = decoder.decode(reply(8, 5), 0.1)
+    assert isinstance(first, Notice)
+    assert isinstance(both, Notice)
+    assert both.text.startswith(first.text)
+    assert "once in 5 minutes" in both.text
+    assert decoder.decode(reply(8, 5), 0.2) == ()
+
+
 @pytest.mark.parametrize(
     ("command", "options", "why"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -128,6 +129,8 @@ class _Decoder:
         self._warm_up_s = amount(driver.warm_up_time, SECONDS)
         self._drop = driver.warm_up == "drop"
         self._warm_at: float | None = None
+        # There are two settings, so that this holds two sentences unless somebody else changes them meanwhile.
+        self._wrong: deque[str] = deque(maxlen=2)
         self._device = bytes.fromhex(driver.device_id)
         self._meta = {"device_id": driver.device_id.lower()}
 
@@ -170,24 +173,25 @@ class _Decoder:
         )
 
     def _settings(self, first: int, second: int) -> Sequence[Notice]:
-        """What a reply says that the device is set to, where it is wanted otherwise.
+        """What the replies so far say that the device is set to, where it is wanted otherwise.
 
         Its bytes are the command, 1 for set and 0 for asked, and the value (lewapek library).
         """
         driver, command, value = self._driver, first & 0xFF, second & 0xFF
+        wrong = ""
         if command == MODE and value != (driver.mode == "ask"):
-            return (Notice("settings", _WRONG_MODE[driver.mode]),)
-        if command == PERIOD and value != (driver.period or 0):
+            wrong = _WRONG_MODE[driver.mode]
+        elif command == PERIOD and value != (driver.period or 0):
             every = f"once in {value} minutes (period = {value})" if value else "all the time (period = 0)"
             wanted = "none is configured" if driver.period is None else f"{driver.period} is configured"
-            return (
-                Notice(
-                    "settings",
-                    f"The device measures {every}, and {wanted}: set period to what is meant, and "
-                    "allow_setup = true to have it set.",
-                ),
+            wrong = (
+                f"The device measures {every}, and {wanted}: set period to what is meant, and "
+                "allow_setup = true to have it set."
             )
-        return ()
+        if not wrong or wrong in self._wrong:
+            return ()
+        self._wrong.append(wrong)
+        return (Notice("settings", " ".join(self._wrong)),)
 
     def _reading(self, quantity: Quantity, tenths: int, checks: tuple[str, ...]) -> Reading:
         flag = Quality.SUSPECT if checks else None
