@@ -363,6 +363,36 @@ def test_a_late_product_type_is_no_serial_number() -> None:
     assert reasons(device.open()) == ["command"]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 3, 0x10, 0x11, 0x56, 0xD0, 0xD2]),
+            st.integers(0, 255),
+            st.binary(max_size=40),
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_whatever_a_device_answers_gives_outcomes_or_a_counted_reason(
+    said: list[tuple[int, int, bytes]], duty_cycle: bool
+) -> None:
+    conversation = Sps30(duty_cycle=duty_cycle, clean="1d").decoder()
+    requests = list(conversation.opening())
+    for number, (command, state, data) in enumerate(said):
+        requests = requests or list(conversation.cycle())
+        request = requests.pop(0)
+        try:
+            found = conversation.decode(request, answer(command, data, state), number * 40_000.0)
+        except FrameError as error:
+            found = [error]
+        for each in found:
+            if isinstance(each, Reading):
+                assert math.isfinite(each.value)
+            else:
+                assert (each.text if isinstance(each, Notice) else each.reason).isprintable()
+
+
 # Faults and identity
 
 

@@ -85,8 +85,9 @@ def status_of(reply: Reply) -> int:
 
 
 def text_of(reply: Reply) -> str:
-    """The text of device information, up to its zero byte."""
-    return reply.data.partition(b"\0")[0].decode("ascii", "replace")
+    """The text of device information, up to its zero byte; what nobody could print stands as `?`."""
+    text = reply.data.partition(b"\0")[0].decode("ascii", "replace")
+    return "".join(each if each.isascii() and each.isprintable() else "?" for each in text)
 
 
 def measurement(

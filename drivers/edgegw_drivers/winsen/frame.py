@@ -120,8 +120,9 @@ def co2(content: bytes) -> Content:
     value = int.from_bytes(content[:2], "big")
     if not CO2_PPM[0] <= value <= CO2_PPM[1]:
         raise FrameError("implausible", whole=True)
-    # Inside the device, undocumented and inaccurate: no measurement.
-    return Content((Value(QUANTITIES["co2"], value),), {"temperature_byte": content[2] - 40})
+    # Inside the device, undocumented and inaccurate: no measurement. Older devices leave it zero.
+    meta = {"temperature_byte": content[2] - 40} if content[2] else {}
+    return Content((Value(QUANTITIES["co2"], value),), meta)
 
 
 def gas(command: int, content: bytes) -> Content:
