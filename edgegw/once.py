@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from edgegw import registry
-from edgegw.driver import StreamDriver
+from edgegw.driver import AudioDriver, StreamDriver
 from edgegw.sensors import Sensors
 from edgegw.wires import RealWires
 
@@ -88,9 +88,9 @@ async def read_once(
 
 
 def _once(sensor: Sensor) -> float | None:
-    """Every frame of a talker counts; what is asked is asked at its own pace."""
+    """Every frame of a talker counts, and a second of sound; what is asked is asked at its own pace."""
     try:
-        talks = issubclass(registry.load(sensor.driver), StreamDriver)
+        talks = issubclass(registry.load(sensor.driver), (StreamDriver, AudioDriver))
     except registry.DriverError:
         talks = False  # its own task says what is wrong with it
     return None if talks else sensor.interval
