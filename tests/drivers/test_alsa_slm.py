@@ -149,6 +149,27 @@ def test_a_tone_burst_reaches_the_reference_with_fast(seconds: float, below: flo
     assert levels(found, "lafmax") == pytest.approx([steady + below], abs=0.1)
 
 
+# IEC 61672-1:2013, table 5: C-weighted peak less the C-level of the steady tone; class 1 may deviate by 1 or 2 dB.
+@pytest.mark.parametrize(
+    ("hertz", "cycles", "sign", "above"),
+    [
+        (31.5, 1.0, 1, 2.5),
+        (500, 1.0, 1, 3.5),
+        (8000, 1.0, 1, 3.4),
+        (500, 0.5, 1, 2.4),
+        (500, 0.5, -1, 2.4),
+    ],
+)
+def test_the_peak_of_single_cycles_is_that_of_the_standard(
+    hertz: float, cycles: float, sign: int, above: float
+) -> None:
+    signal = hiss(20, 3)
+    part = sign * tone(hertz, 100, cycles / hertz)
+    signal[int(1.4 * RATE) :][: len(part)] += part
+    (peak,) = levels(measured(signal, 2.0), "lcpeak")
+    assert peak - 100 - wanted_db("C", hertz) == pytest.approx(above, abs=0.5)
+
+
 def test_when_the_sound_stops_the_level_falls_by_34_7_db_a_second() -> None:
     found = measured(np.concatenate((tone(1000, 90, 2), hiss(5, 1))), 0.1)
     lowest = levels(found, "lafmin")[11:18]

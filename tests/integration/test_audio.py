@@ -134,6 +134,27 @@ def daemon(tmp_path: Path, card: SoundCard) -> Iterator[Daemon]:
     daemon.stop()
 
 
+def test_a_technician_hears_a_second_of_it_after_wiring(tmp_path: Path, card: SoundCard) -> None:
+    card.plug()
+    card.play(voice())
+    file = tmp_path / "edgegw.toml"
+    # An hour's window is not waited for.
+    file.write_text(
+        '[gateway]\nid = "box-1"\n' + SENSOR.replace('"500ms"', '"1h"').replace("stale_after", "# ")
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "edgegw.cli", "run", "--once", "--no-uplink", "--json", "-c", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ALSA_CONFIG_PATH": str(card.configuration)},
+    )
+    assert done.returncode == Exit.DONE, done.stdout + done.stderr
+    values = {each["quantity"]: each["value"] for each in json.loads(done.stdout)[0]["readings"]}
+    assert values["laeq"] == pytest.approx(93.98, abs=0.1)
+    assert len(values) == 7
+
+
 def holds_sound(data: bytes, sound: bytes, width: int) -> bool:
     """Whether any 16 bytes of the sound, from a sample on, stand anywhere in the data."""
     pieces = {sound[at : at + 16] for at in range(0, len(sound) - 15, width)}
