@@ -18,6 +18,10 @@ MAX_REASONS: Final = 64
 ANSWER_TIMES: Final = 32
 
 
+# Checks that say where a reading came from: nothing is wrong with such a sensor, and nobody has to go there.
+ORIGIN: Final = frozenset(("unauthenticated", "unidentified"))
+
+
 class State(StrEnum):
     """What a sensor is doing; the same words in status, metrics and messages."""
 
@@ -81,7 +85,7 @@ class View:
                 found.update(reading.checks)
             elif reading.flag is not None and reading.flag >= 3:
                 found.add("flag")
-        self.checks = frozenset(found)
+        self.checks = frozenset(found - ORIGIN)
 
     def state(self, now: float) -> State:
         """The sensor's state at a monotonic second."""

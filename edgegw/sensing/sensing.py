@@ -71,8 +71,11 @@ class Sensing:
     def notice(self, notice: Notice) -> None:
         """Tell something about the device, once until it changes."""
         if self.view.notices.get(notice.name) != notice.text:
+            # Who the device is, is news only when it is another one than before.
+            known = notice.name != "device" or notice.name in self.view.notices
+            say = self.log.warning if known else self.log.info
             self.view.notices[notice.name] = notice.text
-            self.log.warning("sensor notice", sensor=self.name, about=notice.name, text=notice.text)
+            say("sensor notice", sensor=self.name, about=notice.name, text=notice.text)
 
     def fails(self, error: PortError) -> None:
         """Note that the port cannot be used; said once until readings come again."""

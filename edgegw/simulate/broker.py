@@ -61,7 +61,7 @@ class Broker:
     def _first_start(self) -> Child:
         attempts = _ATTEMPTS
         while True:
-            self.port = _free_port()
+            self.port = free_port()
             child = self._configured()
             try:
                 child.start(self._answers)
@@ -132,7 +132,7 @@ def _access(gateway: str, store: str) -> str:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port on the loopback that nobody uses now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))

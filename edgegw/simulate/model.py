@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from edgegw.simulate.devices import Device, Surroundings
     from edgegw.simulate.radar import CrowdRadar
+    from edgegw.simulate.radio import Radio
     from edgegw.simulate.scenario import Street
 
 
@@ -27,7 +28,7 @@ class Setting(NamedTuple):
     """Where one virtual device stands.
 
     `directory` is the simulation's, `link` the name of its pseudo-terminal. With `numbered` every value says which
-    frame or answer it came from. `crowd` gives the people that radars watch, the same for all.
+    frame or answer it came from. `crowd` gives the people that radars watch and `radio` the air, the same for all.
     """
 
     sensor: VirtualSensor
@@ -37,6 +38,7 @@ class Setting(NamedTuple):
     around: Surroundings
     numbered: bool
     crowd: Callable[[], CrowdRadar]
+    radio: Callable[[], Radio]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Model:
     """One kind of virtual device.
 
     `driver` reads it, with `keys` in its table besides the driver, the interval and its address under `wire`
-    (`port`, `host`, `url`, `address`). `interval` is how often it is read, `numbered_interval` how often where values
+    (`port`, `host`, `url`, `address`; empty where it needs none). `interval` is how often it is read, `numbered_interval` how often where values
     are numbered: each of them must then become a reading. `period_s` is the usual time between two frames of a device
     that talks.
     """
@@ -60,4 +62,5 @@ class Model:
     def table(self, address: str, *, numbered: bool) -> dict[str, Any]:
         """The keys of `[sensor.X]` for a device at `address`."""
         interval = self.numbered_interval if numbered else self.interval
-        return {"driver": self.driver, "interval": interval, self.wire: address, **self.keys}
+        where = {self.wire: address} if self.wire else {}
+        return {"driver": self.driver, "interval": interval, **where, **self.keys}

@@ -64,10 +64,12 @@ class Simulation:
         )
         wanted = find_mosquitto() is not None if options.broker is None else options.broker
         self.broker = Broker(self.layout.broker, GATEWAY, STORE) if wanted else None
+        self._environment: dict[str, str] = {}
         self.gateway = Child(
             "gateway",
             [sys.executable, "-m", "edgegw.daemon", "--config", str(self.layout.config)],
             self.layout.log("gateway"),
+            self._environment,
         )
         self.receiver = Child(
             "receiver",
@@ -99,6 +101,7 @@ class Simulation:
         make_identities(self.layout)
         self._running.callback(self.stage.stop)
         self.stage.start()
+        self._environment |= self.stage.environment
         server = ""
         if self.broker is not None:
             self._running.callback(self.broker.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from edgegw.simulate.model import Setting, VirtualSensor
 from edgegw.simulate.models import MODELS
 from edgegw.simulate.people import Passages
 from edgegw.simulate.radar import CrowdRadar
+from edgegw.simulate.radio import VARIABLE, Radio
 from edgegw.simulate.scenario import Street
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Stage:
         self._faults = faults or Faults(scenario.fault, repeat_s=scenario.repeat, seed=seed)
         self._numbered = numbered
         self._crowd: CrowdRadar | None = None
+        self._radio: Radio | None = None
         self._began = time.monotonic()
         self._devices = {sensor.id: self._device(sensor) for sensor in sensors}
         self._thread: threading.Thread | None = None
@@ -76,6 +79,14 @@ class Stage:
     def addresses(self) -> Mapping[str, str]:
         """Where each sensor is found: the path of its port, or `host:port`; after `start`."""
         return {name: device.address for name, device in self._devices.items()}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables by which the gateway finds the radio and the sound cards; after `start`."""
+        found = {VARIABLE: self._radio.address} if self._radio is not None else {}
+        for device in self._devices.values():
+            found |= getattr(device, "environment", {})
+        return found
 
     @property
     def failure(self) -> BaseException | None:
@@ -134,12 +145,13 @@ class Stage:
             raise
 
     async def _live(self, ready: Future[None]) -> None:
-        for device in self._devices.values():
-            await device.plug()
-        async with asyncio.TaskGroup() as group:
-            for name, device in self._devices.items():
-                group.create_task(device.run(), name=name)
-            ready.set_result(None)
+        async with self._radio or contextlib.nullcontext():
+            for device in self._devices.values():
+                await device.plug()
+            async with asyncio.TaskGroup() as group:
+                for name, device in self._devices.items():
+                    group.create_task(device.run(), name=name)
+                ready.set_result(None)
 
     def _device(self, sensor: VirtualSensor) -> Device:
         if sensor.model not in MODELS:
@@ -157,8 +169,15 @@ class Stage:
             around=Surroundings(self.second, condition, ledger),
             numbered=self._numbered,
             crowd=self._watched,
+            radio=self._air,
         )
         return MODELS[sensor.model].make(setting)
+
+    def _air(self) -> Radio:
+        """The one radio of this street."""
+        if self._radio is None:
+            self._radio = Radio()
+        return self._radio
 
     def _watched(self) -> CrowdRadar:
         """The one crowd of this street."""

@@ -145,10 +145,10 @@ def test_the_broker_takes_only_clients_of_its_own_authority_and_keeps_its_port(l
 
 @needs_mosquitto
 def test_a_port_that_is_taken_meanwhile_is_given_up(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = broker_module._free_port
+    real = broker_module.free_port
     with running(Broker(layout.broker, GATEWAY, STORE)) as first:
         ports = iter([first.port])
-        monkeypatch.setattr(broker_module, "_free_port", lambda: next(ports, 0) or real())
+        monkeypatch.setattr(broker_module, "free_port", lambda: next(ports, 0) or real())
         monkeypatch.setattr(Broker, "_answers", lambda self: self.port != first.port)
         second = Broker(layout.broker, GATEWAY, STORE)
         try:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edgegw.simulate.models import dust, gas, meters, noise, people, traffic, weather
+from edgegw.simulate.models import (
+    documents,
+    dust,
+    gas,
+    meters,
+    microphone,
+    noise,
+    people,
+    tags,
+    traffic,
+    weather,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,11 +24,14 @@ if TYPE_CHECKING:
 
 #: Every model that can be simulated.
 MODELS: Final[Mapping[str, Model]] = {
+    **documents.MODELS,
     **dust.MODELS,
     **gas.MODELS,
     **meters.MODELS,
+    **microphone.MODELS,
     **noise.MODELS,
     **people.MODELS,
+    **tags.MODELS,
     **traffic.MODELS,
     **weather.MODELS,
 }
