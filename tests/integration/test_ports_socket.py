@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ from edgegw.ports.socket import CHUNK_BYTES, WRITE_BYTES, SocketPort
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-PATIENCE_S = 60
+PATIENCE_S = 90
 
 
 class Server:
@@ -283,6 +286,45 @@ async def test_the_kernel_is_told_to_notice_a_peer_that_is_gone_without_a_word(s
         assert idle + every * times <= 30
         assert told(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
         assert told(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+# In a network of its own, whose only interface goes down under a connection.
+CUT = """
+import asyncio, socket, subprocess
+from edgegw.ports.errors import PortError
+from edgegw.ports.socket import SocketPort
+
+async def main():
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    listener, opened = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
+    port = SocketPort("127.0.0.1", listener.getsockname()[1], on_data=print, on_open=opened.set)
+    task = asyncio.create_task(port.run())
+    await opened.wait()
+    client = listener.accept()
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    try:
+        await task
+    except PortError as error:
+        print(error.reason, error.why)
+
+asyncio.run(main())
+"""
+
+
+def test_a_peer_that_is_gone_without_a_word_is_noticed_while_nobody_sends() -> None:
+    own_network = ["unshare", "-rn"]
+    known = all(map(shutil.which, ("unshare", "ip")))
+    if not known or subprocess.run([*own_network, "ip", "link"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a network of its own")
+    done = subprocess.run(
+        [*own_network, sys.executable, "-c", CUT],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.stdout.startswith("lost The connection to 127.0.0.1:")
+    assert "timed out" in done.stdout
 
 
 async def test_what_the_kernel_says_of_a_dead_peer_is_lost(server: Server) -> None:
