@@ -114,8 +114,8 @@ def test_a_device_that_may_not_speak_is_told_from_one_that_was_cut(data: bytes) 
         heard(Aranet(MAC).decoder(), data + b"\0")
 
 
-def test_nothing_at_all_is_truncated() -> None:
-    for data in (b"", b"\x01", b"\x21"):
+def test_what_is_shorter_than_the_header_is_truncated() -> None:
+    for data in (b"", b"\x01", b"\x21", b"\x01\x00\x02", ARANET4[:6]):
         with pytest.raises(FrameError, match="truncated"):
             heard(Aranet(MAC).decoder(), data)
 

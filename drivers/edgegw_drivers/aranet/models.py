@@ -41,11 +41,11 @@ def parse(data: bytes) -> Sample:
     FrameError: `integrations_off` (the owner has not allowed it in the maker's app), `truncated`,
     `unsupported_length`.
     """
-    if not data:
+    if len(data) < HEADER_LENGTH:
         raise FrameError("truncated")
     if len(data) in {HEADER_LENGTH, ARANET4_LENGTH} or data[0] not in _TYPED:
         return _aranet4(data)
-    if len(data) >= 2 and not data[1] & INTEGRATIONS:
+    if not data[1] & INTEGRATIONS:
         raise FrameError("integrations_off")
     if len(data) != TYPED_LENGTH:
         raise FrameError("truncated" if len(data) < TYPED_LENGTH else "unsupported_length")
