@@ -6,12 +6,25 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from test_modbus_profiles import GOOD
 
 from edgegw.config import ConfigError, load
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+GOOD = """
+[device]
+model = "acme-th"
+[[read]]
+quantity = "temperature"
+function = 4
+register = 1
+type = "s16"
+scale = 0.1
+[[example]]
+registers = [231]
+expect = { temperature = 23.1 }
+"""
 
 
 def checked(folder: Path, *keys: str) -> list[str]:
