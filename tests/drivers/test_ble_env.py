@@ -72,6 +72,12 @@ def test_each_model_of_qingping_gives_what_it_has() -> None:
             "pm10": 10,
             "co2": 623,
         },
+        "885d00112233445501041701ca000201e41302ed03": {
+            "temperature": 27.9,
+            "humidity": 20.2,
+            "battery": 100,
+            "co2": 1005,
+        },
         CGPR1.hex(): {"battery": 100, "illuminance": 2443},
         "4812005e60342d580804008b09000f0122": {"illuminance": 2443},
     }.items():

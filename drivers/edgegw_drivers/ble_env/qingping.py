@@ -65,7 +65,8 @@ def _take(kind: tuple[int, int], value: bytes, values: dict[str, float], meta: d
             temperature, humidity = struct.unpack("<hH", value)
             values.update(temperature=temperature / 10, humidity=humidity / 10)
         case (0x02, 1):
-            values["battery"] = value[0]
+            # The top bit of a CGP22C is no part of it (theengs/decoder, CGP22C_json.h).
+            values["battery"] = value[0] & 0x7F
         case (0x07, 2):
             values["pressure"] = int.from_bytes(value, "little") / 10
         case (0x08, 4):
