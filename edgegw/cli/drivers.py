@@ -2,9 +2,10 @@
 
 # ruff: noqa: PLC0415 -- a command imports what it needs when it runs: --help starts at once
 
+import contextlib
 import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,6 +61,7 @@ def info(
                     {**each._asdict(), "default": None if each.required else printing.plain(each.default)}
                     for each in known
                 ],
+                "variants": [{"options": each, "quantities": found} for each, found in _variants(name)],
             }
         )
         return Exit.DONE
@@ -73,7 +75,28 @@ def info(
         ("option", "type", "default", "meaning"),
         [(each.name, each.type, "" if each.required else str(each.default), each.doc) for each in known],
     )
+    if variants := _variants(name):
+        printing.table(
+            ("variant", "quantities"),
+            [
+                (", ".join(f"{k} = {v}" for k, v in each.items()), ", ".join(found))
+                for each, found in variants
+            ],
+        )
     return Exit.DONE
+
+
+def _variants(name: str) -> list[tuple[dict[str, Any], list[str]]]:
+    """Sets of options that a driver offers by itself (profiles, models), each with what it then gives."""
+    from edgegw import registry
+
+    found = []
+    for options in registry.load(name).candidates():
+        # One file of the site that is wrong must not hide the others; `edgegw check` says what is wrong in it.
+        with contextlib.suppress(registry.DriverError, registry.OptionsError):
+            if options:
+                found.append((dict(options), list(registry.make(name, options).emits())))
+    return found
 
 
 def decode(
