@@ -19,7 +19,7 @@ ANSWER_TIMES: Final = 32
 
 
 # Checks that say where a reading came from: nothing is wrong with such a sensor, and nobody has to go there.
-ORIGIN: Final = frozenset(("unauthenticated", "unidentified"))
+ORIGIN: Final = frozenset(("unauthenticated", "unauthenticated_time", "unidentified"))
 
 
 class State(StrEnum):
