@@ -47,12 +47,18 @@ class _Reader:
 
     def decoded(self, body: bytes, topic: str, now: float) -> tuple[Sequence[Reading], str]:
         """Readings of a document, and why it was refused as a whole (empty: it was not); both are counted."""
+        readings: Sequence[Reading] = ()
+        refusal = ""
         try:
-            outcomes = self.decoder.decode(Message(body, topic), now)
+            readings = self.sensing.readings(self.decoder.decode(Message(body, topic), now))
         except FrameError as error:
             self.sensing.view.error(error.reason)
-            return (), error.reason
-        return self.sensing.readings(outcomes), ""
+            refusal = error.reason
+        if not readings:
+            # The way is open again, whatever came on it: what was wrong with it is no longer the trouble.
+            view = self.sensing.view
+            view.trouble, view.why, view.todo = None, "", ""
+        return readings, refusal
 
     def take_posted(self, body: bytes, now: float) -> str:
         """Record what was posted, before the device is told that it was taken; why it was not, else empty."""

@@ -359,7 +359,6 @@ def test_the_options_say_where_the_documents_come_from() -> None:
         ("json_http", {"url": "http://x:99999/"}, "Port out of range"),
         ("json_http", {"url": "https://x/"}, "ca: is missing"),
         ("json_http", {"url": "http://x/", "ca": "file:/ca"}, "ca: is for https"),
-        ("json_http", {"url": "http://x/", "token": "t"}, "token: is for a device that posts"),
         ("json_http", {"url": "", "user": "u"}, "url: is missing"),
         ("json_http", {"timeout": "0.1s"}, "timeout: must be from 0.5 to 60 s"),
         ("json_http", {"timeout": "soon"}, "no number with one of the units"),

@@ -50,11 +50,9 @@ class JsonHttp(JsonDriver):
         if not TIMEOUT_S[0] <= seconds <= TIMEOUT_S[1]:
             raise ValueError(f"timeout: must be from {TIMEOUT_S[0]} to {TIMEOUT_S[1]:.0f} s")
         if not self.url:
-            if self.ca or self.user or self.password:
-                raise ValueError("url: is missing; ca, user and password are for a device that is asked")
+            if self.ca or self.user:
+                raise ValueError("url: is missing; ca and user are for a device that is asked")
             return
-        if self.token:
-            raise ValueError("token: is for a device that posts; one that is asked takes user and password")
         _refuse(self.url, self.ca)
 
     @property
