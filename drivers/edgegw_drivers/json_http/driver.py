@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from edgegw.driver import SECONDS, Login, Pull, Push, amount
+from edgegw_drivers.json_map import find
 from edgegw_drivers.json_map.driver import JsonDriver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # A device that takes longer than this for a page of text is gone; the shortest leaves room for one lost packet.
 TIMEOUT_S: Final = (0.5, 60.0)
@@ -18,6 +25,12 @@ class JsonHttp(JsonDriver):
     """A device with JSON over HTTP, fetched each interval or pushed by the device, as its map describes it."""
 
     layer: ClassVar[str] = "http-json"
+    # AirGradient, airRohr, Axis People Counter.
+    paths: ClassVar[Sequence[str]] = (
+        "/measures/current",
+        "/data.json",
+        "/local/people-counter/.api?live-sum.json",
+    )
 
     url: str = field(
         default="",
@@ -42,6 +55,11 @@ class JsonHttp(JsonDriver):
             "secret": True,
         },
     )
+
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """Every map that there is."""
+        return [{"map": name} for name in find.names()]
 
     def __post_init__(self) -> None:
         """ValueError for a URL that cannot be fetched, or options that do not fit together."""
@@ -81,6 +99,8 @@ def _refuse(url: str, ca: str) -> None:
         raise ValueError("url: has a part behind #, which is never sent")
     if parts.port == 0:  # ValueError of its own above 65535
         raise ValueError("url: has port 0")
+    if ca and not ca.startswith("file:"):
+        raise ValueError("ca: must be file:PATH")
     if (parts.scheme == "https") != bool(ca):
         raise ValueError(
             "ca: is missing, file:PATH: https trusts this authority and no other"

@@ -10,7 +10,7 @@ from edgegw.driver import Login, Subscription
 from edgegw_drivers.json_map.driver import JsonDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # MQTT 5.0 §1.5.4: the longest text there is.
 LONGEST_TOPIC: Final = 65535
@@ -34,6 +34,11 @@ class JsonMqtt(JsonDriver):
     user: str = field(default="", metadata={"doc": "name at the broker"})
     password: str = field(default="", repr=False, metadata={"doc": "password at the broker", "secret": True})
 
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """None: what stands on a broker is only known from its topics."""
+        return ()
+
     def __post_init__(self) -> None:
         """ValueError for a broker or topic that cannot be, or options that do not fit together."""
         super().__post_init__()
@@ -44,6 +49,8 @@ class JsonMqtt(JsonDriver):
             raise ValueError('server: holds a name or password; write user = … and password = "file:PATH"')
         if parts.path.strip("/") or parts.query or parts.fragment or parts.port == 0:
             raise ValueError("server: has more than a host and a port from 1 to 65535")
+        if self.ca and not self.ca.startswith("file:"):
+            raise ValueError("ca: must be file:PATH")
         if (parts.scheme == "mqtts") != bool(self.ca):
             raise ValueError(
                 "ca: is missing, file:PATH: mqtts trusts this authority and no other"
