@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import urlsplit
 
 from edgegw.driver import SECONDS, Login, Pull, Push, amount
-from edgegw_drivers.json_map import find
 from edgegw_drivers.json_map.driver import JsonDriver
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,11 +51,6 @@ class JsonHttp(JsonDriver):
             "secret": True,
         },
     )
-
-    @classmethod
-    def candidates(cls) -> Sequence[Mapping[str, Any]]:
-        """Every map that there is."""
-        return [{"map": name} for name in find.names()]
 
     def __post_init__(self) -> None:
         """ValueError for a URL that cannot be fetched, or options that do not fit together."""
