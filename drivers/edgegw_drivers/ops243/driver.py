@@ -59,8 +59,8 @@ class Ops243(StreamDriver):
     framing: ClassVar[Lines] = LINES
     quantities: ClassVar[Sequence[str]] = ("speed", "count_in", "count_out")
     period_s: ClassVar[float] = 0.1
-    # A line that somebody typed is whole.
-    decode_options: ClassVar[Mapping[str, Any]] = {"first_line": "take"}
+    # A line that somebody typed is whole, and is shown as the radar's documents read it: a speed and a direction.
+    decode_options: ClassVar[Mapping[str, Any]] = {"first_line": "take", "speeds": "absolute"}
 
     positive: Literal["inbound", "outbound"] = field(
         default="inbound",
@@ -88,6 +88,11 @@ class Ops243(StreamDriver):
         metadata={
             "doc": "a lone number that comes first after opening may have lost its first digits or sign"
         },
+    )
+
+    speeds: Literal["signed", "absolute"] = field(
+        default="signed",
+        metadata={"doc": "signed: approaching is positive; absolute: the direction stands in meta alone"},
     )
 
     def __post_init__(self) -> None:
@@ -162,10 +167,11 @@ class _Decoder:
         speed = self._metres_a_second(abs(said.value))
         if speed > FASTEST:
             raise FrameError("implausible", whole=True)
+        negative = self._driver.speeds == "signed" and not approaching
         meta: dict[str, Any] = {"direction": "inbound" if approaching else "outbound"}
         if said.magnitude is not None:
             meta["magnitude"] = said.magnitude
-        found: list[Outcome] = [*notices, Reading(SPEED, speed if approaching else -speed, meta=meta)]
+        found: list[Outcome] = [*notices, Reading(SPEED, -speed if negative else speed, meta=meta)]
         if self._passages is not None:
             passed_in, passed_out = self._passages.heard(approaching, now)
             found += (Reading(COUNT_IN, passed_in), Reading(COUNT_OUT, passed_out))
