@@ -32,10 +32,14 @@ from edgegw.driver import (
     AudioDriver,
     Driver,
     FrameError,
+    MessageDriver,
     Outcome,
     PollDriver,
+    Pull,
+    Push,
     Reading,
     StreamDriver,
+    Subscription,
 )
 from edgegw.framing import Framer, Lines
 
@@ -340,6 +344,9 @@ def test_what_it_would_send_and_ask_is_well_formed(name: str) -> None:
             # Modbus application protocol V1.1b3, 6.1 and 6.3: at most so many in one answer.
             assert 1 <= block.count <= (2000 if block.function in {1, 2} else 125)
             assert 0 <= block.address <= 0x10000 - block.count
+    elif isinstance(driver, MessageDriver):
+        assert isinstance(driver.source(), Pull | Push | Subscription)
+        assert driver.layer in driver.layers
 
 
 # Damaged input

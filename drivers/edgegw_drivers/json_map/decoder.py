@@ -179,7 +179,7 @@ class Decoder:
             name = _text(about.name.first(row)) if about.name else ""
             if self.name and name != self.name:
                 continue
-            if about.unique:
+            if about.unique and not self.totals:  # a document that is alone repeats nothing
                 key = tuple(_text(each.first(row)) for each in about.unique)
                 if not all(key):
                     refused.setdefault("malformed", FrameError("malformed"))
