@@ -32,9 +32,9 @@ class Probation:
         self._patience = 1
         self._began: float | None = None
         # When each wanted sender was heard last in the passive scan, the longest ago first.
-        self._passively: OrderedDict[str, float] = OrderedDict()
-        self._suspects: frozenset[str] | None = None
-        self._firsts: dict[str, float] = {}
+        self._passively: OrderedDict[int, float] = OrderedDict()
+        self._suspects: frozenset[int] | None = None
+        self._firsts: dict[int, float] = {}
         self._anybody = self._repeats = False
 
     @property
@@ -72,17 +72,19 @@ class Probation:
         self._anybody = True
         if not wants.takes(advert):
             return
+        # Addresses may be people's: they are not kept, and the hash is another one in each process.
+        sender = hash(advert.address)
         if self._began is None:
-            if advert.address in self._passively or len(self._passively) < MOST_SENDERS:
-                self._passively[advert.address] = now
-                self._passively.move_to_end(advert.address)
-        elif self._suspects is None or advert.address in self._suspects:
-            first = self._firsts.get(advert.address)
+            if sender in self._passively or len(self._passively) < MOST_SENDERS:
+                self._passively[sender] = now
+                self._passively.move_to_end(sender)
+        elif self._suspects is None or sender in self._suspects:
+            first = self._firsts.get(sender)
             if first is not None:
                 # One burst of a device that speaks seldom is no proof: it might not have spoken before.
                 self._repeats = self._repeats or now - first >= self._quiet / 4
             elif len(self._firsts) < MOST_SENDERS:
-                self._firsts[advert.address] = now
+                self._firsts[sender] = now
 
     def verdict(self, now: float) -> Verdict:
         """Which kind of scan hears: `open` until there is an answer, which then ends the comparison.

@@ -87,6 +87,8 @@ class Scanner:
             power_pause=self._pace.power_pause,
         )
         self._probation = Probation(self._pace.quiet)
+        self._refused = False  # BlueZ did not begin the passive scan: there is nothing to compare
+        self._compared = False  # the active scan of the comparison has begun
         self._crowd = Crowd(self._pace.most_devices)
         self._flooded = False
         self._keeps = False  # a passive scan was found to keep devices from us
@@ -200,9 +202,10 @@ class Scanner:
 
     def _compare(self, now: float) -> bool:
         """Compare passive and active scans where either may do; whether the other kind is to begin."""
-        if self._scanning != "auto" or self._keeps:
+        if not self._comparable():
             return False
         verdict = self._probation.verdict(now)
+        self._compared = self._compared and verdict == "open"
         if verdict == "active":
             self._keeps = True
             self._say("bluetooth_scanning", "Scanning is active: a passive scan keeps unchanged data back.")
@@ -226,16 +229,21 @@ class Scanner:
             return
         self._restarts += 1
         self._say("bluetooth_silence", f"{silence}: scanning began anew.")
-        if self._scanning == "auto" and not self._keeps:
+        if self._comparable():
             # In turns: a radio that is stuck is none that cannot listen passively.
-            if self._probation.running:
+            if self._compared:
                 self._probation.cancel()
             else:
                 self._probation.begin(now, silence=True)
+            self._compared = False
 
     def _patience(self) -> float | None:
         """How long the first silence may last where it is not the usual time."""
         return self._probation.patience if self._passive() else None
+
+    def _comparable(self) -> bool:
+        """Whether a passive and an active scan are both possible, and it is open which hears."""
+        return self._scanning == "auto" and not (self._keeps or self._refused)
 
     def _passive(self) -> bool:
         """Whether the next scan is to be a passive one."""
@@ -254,12 +262,15 @@ class Scanner:
                 except PortError as error:
                     if self._scanning == "passive" or error.reason not in _NOT_PASSIVE:
                         raise
+                    self._refused = True
                     why = error.why
                 else:
+                    self._refused = False
                     self._say("bluetooth_scanning", _passive_text(self._wants))
                     yield "passive"
                     return
             await stack.enter_async_context(scans.scan(adapter, self._wants, "active", self._on_air))
+            self._compared = self._probation.running
             if not self._keeps:
                 self._say("bluetooth_scanning", f"Scanning is active: {why}")
             yield "active"
