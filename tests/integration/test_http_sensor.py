@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 from broker import free_port
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edgegw.clock import SystemClock
 from edgegw.config import Address, Endpoint, Sensor
@@ -18,6 +20,8 @@ from edgegw.wires import RealWires
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from broker import MakeBroker
 
     from edgegw.driver import Reading
 
@@ -153,3 +157,34 @@ async def test_two_sensors_share_the_endpoint_and_one_that_goes_leaves_the_other
     assert await post(port, "/push/air-1", NODE) == 404
     assert await post(port, "/push/air-2", NODE) == 200
     assert {name for name, _ in sink.taken} == {"air-1", "air-2"}
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_a_camera_on_the_broker_of_the_site(
+    sink: Sink, gateway: tuple[Sensors, int], make_broker: MakeBroker, protocol: str
+) -> None:
+    port = free_port()
+    make_broker(options=[f"listener {port} 127.0.0.1", "allow_anonymous true"])
+    server = f"mqtt://127.0.0.1:{port}"
+    options = {"map": "axis-object-analytics", "server": server, "topic": "axis/#", "protocol": protocol}
+    await gateway[0].apply({"door-1": sensor("json_mqtt", None, **options)})
+    await listening(port)
+    publisher = Client(CallbackAPIVersion.VERSION2)
+    publisher.connect("127.0.0.1", port)
+    publisher.loop_start()
+    reading = asyncio.create_task(sink.until("door-1", "count_in", 2))
+    total = 0
+    try:
+        while not reading.done():  # each document counts three more; the first ones may come before we listen
+            total += 3
+            data = {"scenario": "In", "total": str(total + 7), "totalHuman": str(total)}
+            topic = "axis:CameraApplicationPlatform/ObjectAnalytics/Device1Scenario1"
+            document = {"topic": topic, "serial": "AX", "message": {"data": data}}
+            publisher.publish("axis/door", json.dumps(document), qos=1).wait_for_publish(PATIENT_S)
+            await asyncio.wait({reading}, timeout=0.05)
+    finally:
+        publisher.disconnect()
+        publisher.loop_stop()
+    for each in await reading:
+        assert (each.value, each.checks) == (3.0, ("unauthenticated",))
+    assert gateway[0].views["door-1"].errors["first_count"] == 1
