@@ -209,11 +209,26 @@ def test_a_path_leads_to_every_value_that_fits(text: str, found: list[Any]) -> N
 
 def test_a_path_of_a_row_starts_at_the_row_and_may_leave_it() -> None:
     whole = {"id": "A", "lines": [{"name": "n", "steps": [{"v": 1}, {"v": 2}]}]}
-    first, second = path.walk(whole, path.parse("lines[].steps[]").steps)
+    first, second = path.walk(path.Row(whole, (), whole), path.parse("lines[].steps[]").steps)
     assert [path.parse("v").first(row) for row in (first, second)] == [1, 2]
     assert path.parse("^.name").first(second) == "n"
     assert path.parse("/id").first(second) == "A"
     assert path.parse("^^^.name").find(second) == []
+
+
+def test_a_hostile_list_is_looked_through_once_and_not_for_each_path() -> None:
+    class Counted(dict[str, int]):
+        asked = 0
+
+        def get(self, *_: object) -> None:  # type: ignore[override]  # nobody asks for more here
+            Counted.asked += 1
+
+    elements = [Counted() for _ in range(1000)]
+    whole = path.Row({"sensordatavalues": elements}, (), None)
+    for read in find.load("airrohr").reads:
+        for each in read.paths:
+            assert each.find(whole) == []
+    assert Counted.asked == len(elements)
 
 
 @pytest.mark.parametrize("text", ["", "a.", ".a", "a[", "a[]b", "a[x]", "a[12345]", "x" * 201])

@@ -171,7 +171,7 @@ class Decoder:
     def _rows(self, whole: Row, refused: dict[str, FrameError]) -> list[tuple[Row, str]]:
         """The rows that are wanted and new, each with its name."""
         about = self.plan.rows
-        rows = [whole] if about.path is None else path.walk(whole.node, about.path.steps)
+        rows = [whole] if about.path is None else path.walk(whole, about.path.steps)
         if len(rows) > ROWS:
             raise FrameError("too_long")
         found = []

@@ -25,7 +25,7 @@ def parse(text: bytes) -> Any:
     """
     if len(text) > DOCUMENT_BYTES:
         raise FrameError("too_long")
-    if _depth(text) > DEPTH:
+    if _is_deep(text):
         raise FrameError("too_deep")
     try:
         # A byte order mark in front is usual for devices that were programmed on Windows.
@@ -57,13 +57,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _depth(text: bytes) -> int:
-    """The deepest nesting, without parsing: the parser itself is recursive."""
-    deepest = depth = 0
+def _is_deep(text: bytes) -> bool:
+    """Whether it nests deeper than DEPTH, without parsing: the parser itself is recursive."""
+    depth = 0
     for match in _STRUCTURE.finditer(text):
         if match[0] in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > DEPTH:
+                return True
         elif match[0] in b"]}":
             depth -= 1
-    return deepest
+    return False

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from edgegw.driver import FrameError
-from edgegw_drivers.json_map.path import Path, Row, same
+from edgegw_drivers.json_map.path import Path, Row, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Condition:
         """Whether it is so."""
         found = [each for path in self.paths for each in path.find(row)]
         if self.values:
-            return any(same(each, value) for each in found for value in self.values)
+            return any(spelled(each) in self.values for each in found)
         if self.start:
             return any(isinstance(each, str) and each.startswith(self.start) for each in found)
         return bool(found)

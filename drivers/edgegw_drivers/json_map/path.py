@@ -13,7 +13,7 @@ content.element[].measurement[]   each element of a list
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,11 +34,14 @@ class Row:
     """What paths start from: an element of the document, the whole document, and what lies between.
 
     `above` holds the elements of lists on the way from the whole to `node`, the innermost (often `node`) last.
+    `index` remembers elements of lists by their keys for all rows of one document: a map may look for sixty of
+    them, and a hostile list have thousands.
     """
 
     node: Any
     above: Sequence[Any]
     root: Any
+    index: dict[tuple[int, str], dict[str, list[Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Path:
         if self.up and self.up >= len(row.above):
             return []
         start = row.root if self.up < 0 else row.above[-1 - self.up] if self.up else row.node
-        return [found.node for found in walk(start, self.steps)]
+        return [found.node for found in walk(Row(start, (), row.root, row.index), self.steps)]
 
     def first(self, row: Row) -> Any:
         """The one value that the path leads to; None when there is none, or more than one."""
@@ -89,26 +92,26 @@ def parse(text: str) -> Path:
     return Path(tuple(steps), up, text)
 
 
-def walk(start: Any, steps: Sequence[Step]) -> list[Row]:
+def walk(row: Row, steps: Sequence[Step]) -> list[Row]:
     """Each place that the steps lead to, with the elements of lists that were passed on the way."""
-    rows = [Row(start, (), start)]
+    rows = [row]
     for step in steps:
         rows = [found for row in rows for found in _taken(row, step)]
     return rows
 
 
-def same(found: object, wanted: str) -> bool:
-    """Whether a value of a document is what a map or a configuration spells."""
-    if isinstance(found, bool):
-        return wanted == str(found).lower()
-    return isinstance(found, str | int | Decimal) and str(found) == wanted
+def spelled(value: object) -> str | None:
+    """How a map or a configuration spells a value of a document; None for lists, objects and null."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | Decimal) else None
 
 
 def _taken(row: Row, step: Step) -> list[Row]:
     node = row.node
     if step.key and step.value is None:
         found = [node[step.key]] if isinstance(node, dict) and step.key in node else []
-        return [Row(each, row.above, row.root) for each in found]
+        return [Row(each, row.above, row.root, row.index) for each in found]
     if not isinstance(node, list):
         return []
     if step.index >= 0:
@@ -116,9 +119,21 @@ def _taken(row: Row, step: Step) -> list[Row]:
     elif step.each:
         found = node
     else:
-        wanted = step.value or ""
-        found = [each for each in node if isinstance(each, dict) and same(each.get(step.key), wanted)]
-    return [Row(each, (*row.above, each), row.root) for each in found]
+        found = _by_key(row, node, step.key).get(step.value or "", [])
+    return [Row(each, (*row.above, each), row.root, row.index) for each in found]
+
+
+def _by_key(row: Row, elements: list[Any], key: str) -> dict[str, list[Any]]:
+    """Elements by how the value of their key is spelled."""
+    # The document outlives its rows, so that no other list can come to have this one's identity.
+    known = row.index.get((id(elements), key))
+    if known is None:
+        known = row.index[id(elements), key] = {}
+        for each in elements:
+            text = spelled(each.get(key)) if isinstance(each, dict) else None
+            if text is not None:
+                known.setdefault(text, []).append(each)
+    return known
 
 
 def _step(match: re.Match[str]) -> Step:
