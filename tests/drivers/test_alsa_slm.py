@@ -298,6 +298,23 @@ def test_sound_returns_on_the_same_grid_after_a_gap_of_any_length() -> None:
     assert coverages == [{"coverage": 0.2}, {"coverage": 0.8}, {"coverage": 1.0}]
 
 
+def test_a_level_from_before_a_gap_is_none_of_what_comes_after_it() -> None:
+    decoder = meter()
+    assert not decoder.decode(heard(tone(1000, 100, 1.2)), 0, 0.0)
+    # The loud sound ended within the gap, which is as long as what is left of the window and one block.
+    found = decoder.decode(heard(tone(1000, 60, 2.3)), round(0.9 * RATE), 0.0)
+    loud, quiet = levels(found, "lafmax")[:2]
+    assert (loud, quiet) == pytest.approx((100, 60), abs=0.05)
+
+
+def test_windows_that_a_gap_swallowed_whole_are_told_of_beside_the_one_that_it_tore() -> None:
+    decoder = meter()
+    assert not decoder.decode(heard(tone(1000, 60, 1.5)), 0, 0.0)
+    found = decoder.decode(b"", 5 * RATE, 0.0)
+    assert levels(found, "laeq") == pytest.approx([60], abs=0.05)
+    assert reasons(found) == ["no_samples"] * 2  # levels and statistics
+
+
 def test_windows_of_which_nothing_came_give_no_value_and_are_told_of_once() -> None:
     samples = heard(hiss(60, 1))
     decoder = meter()

@@ -37,6 +37,8 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]
         monkeypatch.setenv("ALSA_CONFIG_PATH", str(card.configuration))
         # A machine that stands still for seconds makes a card overrun, which a pipe does not: it only looks slow.
         monkeypatch.setattr(microphone, "SLACK_S", 60.0)
+        # It is not waited for what a pipe holds up, see `listening`.
+        monkeypatch.setattr(microphone, "CLOSE_S", 0.05)
         yield card
 
 
@@ -87,9 +89,10 @@ async def listening(port: Microphone, card: SoundCard) -> AsyncIterator[asyncio.
         yield task
     finally:
         task.cancel()
-        with contextlib.suppress(OSError):
-            card.say(bytes(CHUNK_BYTES))  # the pipe, unlike a card, holds its reader until something comes
         await asyncio.gather(task, return_exceptions=True)
+        # The pipe, unlike a card, holds its reader until something comes; now it knows that it shall stop.
+        with contextlib.suppress(OSError):
+            card.say(bytes(CHUNK_BYTES))
 
 
 async def failure(run: Awaitable[None]) -> PortError:
