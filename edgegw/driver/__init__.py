@@ -8,7 +8,8 @@ lives in the object that `decoder()` returns, one per opened device.
 
 A field's metadata may hold `doc` (what the option means), `option` (its name where the field cannot bear it),
 `path` (a prefix behind which a path stands that is relative to the configuration), and `secret` (True: the
-configuration names a file or a credential, and the driver gets what it holds).
+configuration names a file or a credential, and the driver gets what it holds; the field is a `str` with default ""
+and `repr=False`).
 
 Kinds:
 
