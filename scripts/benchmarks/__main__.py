@@ -15,6 +15,7 @@ from scripts.benchmarks.bench import FULL, QUICK, Bench
 from scripts.benchmarks.disk import disk
 from scripts.benchmarks.drain import drain, memory
 from scripts.benchmarks.durable import durable
+from scripts.benchmarks.exchange import exchange
 from scripts.benchmarks.polled import idle, polled
 from scripts.benchmarks.start import start
 from scripts.benchmarks.table import render
@@ -28,6 +29,7 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "durable": durable,
     "drain": drain,
     "polled": polled,
+    "exchange": exchange,
     "memory": memory,
     "disk": disk,
     "start": start,
