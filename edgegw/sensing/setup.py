@@ -49,7 +49,8 @@ class Setup:
         return other
 
     async def _identify(self) -> bool:
-        answers = [await self._read(block) for block in self._driver.identity_blocks()]
+        # Asked once: a device that lacks such a register may say nothing at all, and that costs its line time.
+        answers = [await self._read(block, 1) for block in self._driver.identity_blocks()]
         found = self._driver.identity(answers) if answers else ""
         before, notices = self._identity, self._sensing.view.notices
         if not found or found == before:
@@ -64,20 +65,21 @@ class Setup:
 
     async def _set(self) -> bool:
         """Compare and write all settings; False when the device went away meanwhile."""
-        said = []
+        said, whole = [], True
         for setting in self._driver.settings():
             found = await self._shown(setting)
             if isinstance(found, FrameError) and not _refused(found):
-                return False
+                whole = False
+                break
             if isinstance(found, FrameError):
                 said.append(f"{setting.name} cannot be read: {found.reason}")
             elif found != setting.values:
                 said.append(await self._change(setting, found))
         if said:
             self._sensing.notice(Notice("settings", "; ".join(said)))
-        else:
+        elif whole:
             self._sensing.view.notices.pop("settings", None)
-        return True
+        return whole
 
     async def _change(self, setting: Setting, found: Sequence[int]) -> str:
         """Write a setting and read it back; what came of it."""
@@ -112,15 +114,15 @@ class Setup:
         clock = self._sensing.clock
         end = clock.monotonic() + setting.settle_s
         while True:
-            answer = await self._read(setting.block)
+            answer = await self._read(setting.block, self._driver.retries + 1)
             found = answer if isinstance(answer, FrameError) else tuple(answer)
             if found == setting.values or clock.monotonic() >= end:
                 return found
             await clock.sleep(LOOK_S)
 
-    async def _read(self, block: Block) -> Answer:
-        """The answer to one block, asked for as often as a poll would be."""
-        for _ in range(self._driver.retries + 1):
+    async def _read(self, block: Block, tries: int) -> Answer:
+        """The answer to one block, asked for up to so many times."""
+        for _ in range(tries):
             (answer,) = await self._bus.poll(
                 self._sensing.sensor.unit,
                 [block],

@@ -210,8 +210,9 @@ def test_an_answer_is_held_against_the_question_as_far_as_it_is_known() -> None:
         found(RENKE, "modbus-rtu", good, register=5)
     with pytest.raises(FrameError, match="wrong_function"):
         found(BARE, "modbus-rtu", adu("010600000001"))
-    with pytest.raises(FrameError, match="byte_count"):
-        found(BARE, "modbus-rtu", adu("010300"))
+    for miscounted in ("010300", "01030402c9", "01030202c90000", "0103030102c9"):
+        with pytest.raises(FrameError, match="byte_count"):
+            found(BARE, "modbus-rtu", adu(miscounted))
     assert found(BARE, "modbus-rtu", adu("01010105")) == [
         ("value", float(bit)) for bit in (1, 0, 1, *[0] * 5)
     ]

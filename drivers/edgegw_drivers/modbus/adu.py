@@ -51,7 +51,8 @@ def answer(message: bytes) -> tuple[int, int, Sequence[int] | FrameError]:
     if function in READS:
         size = message[2]
         if len(message) < SHORTEST + size:
-            raise FrameError("truncated")
+            # With a good CRC it is whole, and states more than it has.
+            raise FrameError("byte_count" if crc(message[:-2]) == message[-2:] else "truncated")
         if len(message) > SHORTEST + size:
             raise FrameError("byte_count")
         data = message[3 : 3 + size]
