@@ -114,6 +114,8 @@ class View:
             "readings": self.readings,
             "errors": dict(self.errors),
         }
+        if self.notices:
+            found["notices"] = dict(self.notices)
         if self.bluetooth is not None:
             found["bluetooth"] = dict(self.bluetooth())
         if self.answer_times:

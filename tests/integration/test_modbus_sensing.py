@@ -102,7 +102,7 @@ async def test_a_device_with_another_baud_rate_is_found_and_its_line_is_shown(li
     line.devices[1] = Device(holding(713), baud=2400)
     async with reading(sound=sensor(line, "renke-noise")) as street:
         await street.read("sound", 3)
-        assert street.view("sound").notices["line"] == "2400 8N1"
+        assert street.view("sound").as_dict(0.0)["notices"]["line"] == "2400 8N1"
         assert street.view("sound").state(SystemClock().monotonic()) is State.OK
     baud_rates = [baud for _, baud in line.asked]
     assert list(dict.fromkeys(baud_rates)) == [9600, 4800, 2400]
