@@ -165,12 +165,23 @@ def test_no_answer_of_a_hostile_host_reaches_another_sensor(plan: tuple[list[Any
     number = 0
     talks: list[asyncio.Task[None]] = []
 
+    # TCP keeps the order of bytes: however late the rest of a message is, no other message gets into it.
+    turn = asyncio.Lock()
+
+    async def say(writer: asyncio.StreamWriter, parts: list[Any], *, torn: bool) -> None:
+        now = 0.0
+        async with turn if torn else contextlib.nullcontext():
+            for delay_s, part in parts:
+                await asyncio.sleep((delay_s - now) / 4)
+                now = delay_s
+                async with contextlib.nullcontext() if torn else turn:
+                    writer.write(part)
+
     def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talks.append(asyncio.create_task(talk(reader, writer)))
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal number
-        loop = asyncio.get_running_loop()
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 question = await reader.readexactly(12)
@@ -183,8 +194,8 @@ def test_no_answer_of_a_hostile_host_reaches_another_sensor(plan: tuple[list[Any
                 refusal = head + struct.pack(">HBBB", 3, unit, function | 0x80, 6)
                 foreign = struct.pack(">H", int.from_bytes(head[:2], "big") - 1 & 0xFFFF) + answer[2:]
                 # TCP has no CRC of its own: only the number of the question shows that it was damaged.
-                for delay_s, part in parts_of(trick, question, answer, refusal, foreign, 2):
-                    loop.call_later(delay_s / 4, writer.write, part)
+                parts = parts_of(trick, question, answer, refusal, foreign, 2)
+                talks.append(asyncio.create_task(say(writer, parts, torn=trick.name == "torn")))
 
     async def one(bus: TcpBus, polls: list[tuple[int, Block]]) -> list[bool]:
         right = []
