@@ -34,6 +34,15 @@ def say(options: Options, value: str) -> None:
         print(printable(value), file=sys.stderr)  # noqa: T201 -- talk, not data
 
 
+def step(options: Options, value: str) -> None:
+    """Say what is being done now; on a terminal over what was said before, so that many steps take one line."""
+    if not sys.stderr.isatty():
+        say(options, value)
+    elif not options.quiet:
+        shown = printable(value)[: WIDTH - 1]
+        print(f"\r{shown.ljust(WIDTH - 1)}\r", end="", file=sys.stderr, flush=True)  # noqa: T201 -- talk, not data
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """A table: framed on a terminal, columns in a pipe, nothing without rows. `numbers` names right-hand columns."""
     cells = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]

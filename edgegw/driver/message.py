@@ -86,6 +86,8 @@ class MessageDriver(Driver, ABC):
     kind: ClassVar[str] = "message"
     #: Layers that are one document each.
     layers: ClassVar[Sequence[str]] = ("http-json", "mqtt-json")
+    #: Paths under which devices of this driver serve their document, for `sensors probe`.
+    paths: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def source(self) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tty
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgegw import config
+from edgegw.probe.find import target
 from edgegw.problems import Exit
 from edgegw.simulate import scenario
 from edgegw.simulate.model import VirtualSensor
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 PATIENCE_S = 180.0
 
 
-def edgegw(*arguments: object) -> subprocess.CompletedProcess[str]:
+def edgegw(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "edgegw.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=PATIENCE_S,
+        env=environment,
     )
 
 
@@ -65,7 +68,7 @@ def test_a_talker_is_recognised_by_listening_and_becomes_a_sensor(
 
 
 def test_a_silent_port_is_said_to_be_silent_and_no_byte_goes_out_when_only_listening(silent: str) -> None:
-    done = edgegw("sensors", "probe", silent, "--listen")
+    done = edgegw("sensors", "probe", silent, "--listen", "--driver", "sds011")
     assert done.returncode == Exit.SENSOR
     assert f"no driver recognises what is on {silent}" in done.stderr
 
@@ -92,7 +95,9 @@ def test_a_drop_in_that_exists_is_never_replaced(tmp_path: Path) -> None:
     kept.write_text("# mine\n")
     with Stage(tmp_path, scenario.load("city-night"), sensors=[VirtualSensor("x-1", "sds011", 0.1)]) as stage:
         port = stage.addresses["x-1"]
-        done = edgegw("sensors", "probe", port, "--listen", "--write", "new-1", "-c", file)
+        done = edgegw(
+            "sensors", "probe", port, "--listen", "--driver", "sds011", "--write", "new-1", "-c", file
+        )
     assert done.returncode == Exit.REFUSED
     assert kept.read_text() == "# mine\n"
 
@@ -103,3 +108,88 @@ def test_scan_lists_the_ports_of_the_machine_without_a_configuration() -> None:
     found = json.loads(done.stdout)
     for port in found["serial"]:
         assert set(port) == {"name", "device", "what", "sensors"}
+
+
+def probed(tmp_path: Path, model: str, *more: object) -> list[dict[str, Any]]:
+    """What `sensors probe` makes of a virtual device; it says nothing but the guesses."""
+    street = [VirtualSensor("x-1", model, 0.3)]
+    with Stage(tmp_path, scenario.load("city-night"), sensors=street) as stage:
+        environment = {**os.environ, **stage.environment}
+        done = edgegw("sensors", "probe", stage.addresses["x-1"], "--json", *more, environment=environment)
+    assert done.returncode == Exit.DONE, done.stderr
+    guesses: list[dict[str, Any]] = json.loads(done.stdout)
+    return guesses
+
+
+def test_a_device_that_waits_for_questions_is_asked_as_its_driver_asks(tmp_path: Path) -> None:
+    best = probed(tmp_path, "mh-z19", "--driver", "winsen")[0]
+    assert (best["driver"], best["options"], best["sure"]) == ("winsen", {"model": "mhz19"}, "sure")
+    assert best["readings"][0]["quantity"] == "co2"
+
+
+def test_a_device_that_must_be_started_is_recognised_and_not_started(tmp_path: Path) -> None:
+    best = probed(tmp_path, "sps30", "--driver", "sps30")[0]
+    assert (best["driver"], best["sure"], best["readings"]) == ("sps30", "likely", [])
+    assert "device_state_43" in best["about"]
+
+
+def test_a_modbus_device_is_found_with_its_profile_line_and_unit(tmp_path: Path) -> None:
+    best = probed(tmp_path, "renke-rtu", "--driver", "modbus")[0]
+    assert (best["options"], best["sure"]) == ({"profile": "renke-noise"}, "sure")
+    assert (best["line"], best["unit"]) == ("9600 8N1", 1)
+
+
+def test_a_modbus_host_is_found_with_its_profile(tmp_path: Path) -> None:
+    best = probed(tmp_path, "weather-station")[0]
+    assert (best["driver"], best["options"]) == ("modbus", {"profile": "weather-station"})
+    assert {each["quantity"] for each in best["readings"]} > {"temperature", "wind_speed"}
+
+
+def test_a_web_device_is_recognised_by_its_document(tmp_path: Path) -> None:
+    best = probed(tmp_path, "airgradient")[0]
+    assert best["driver"] == "json_http"
+    assert best["options"]["map"] == "airgradient"
+    assert best["sure"] == "sure"
+
+
+@pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="dbus-daemon is not installed")
+def test_a_tag_is_recognised_by_what_it_advertises(tmp_path: Path) -> None:
+    best = probed(tmp_path, "ruuvi")[0]
+    assert (best["driver"], best["sure"]) == ("ruuvi", "sure")
+
+
+@pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="dbus-daemon is not installed")
+def test_scan_hears_tags_and_says_what_reads_them(tmp_path: Path) -> None:
+    street = [VirtualSensor("x-1", "bthome", 0.3), VirtualSensor("x-2", "bthome-encrypted", 0.3)]
+    with Stage(tmp_path, scenario.load("city-night"), sensors=street) as stage:
+        environment = {**os.environ, **stage.environment}
+        done = edgegw("sensors", "scan", "--json", environment=environment)
+        addresses = stage.addresses
+    heard = {each["address"]: each["guesses"][0] for each in json.loads(done.stdout)["bluetooth"]}
+    assert heard[addresses["x-1"]]["sure"] == "sure"
+    assert "key" in heard[addresses["x-2"]]["about"]
+
+
+def test_scan_asks_a_named_network_for_documents(tmp_path: Path) -> None:
+    # Nobody serves HTTP on port 80 of this address of the loopback.
+    done = edgegw("sensors", "scan", "--json", "--no-bluetooth", "--network", "127.7.7.7/32")
+    assert json.loads(done.stdout)["network"] == []
+    wide = edgegw("sensors", "scan", "--no-bluetooth", "--network", "10.0.0.0/8")
+    assert wide.returncode == Exit.USAGE
+    assert "more than 256" in wide.stderr
+    del tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "keys"),
+    [
+        ("/dev/ttyUSB0", "serial", {"port": "/dev/ttyUSB0"}),
+        ("10.0.0.5:502", "host", {"host": "10.0.0.5:502"}),
+        ("[fd00::5]:502", "host", {"host": "[fd00::5]:502"}),
+        ("http://10.0.0.7", "url", {}),
+        ("aa:bb:cc:dd:ee:ff", "bluetooth", {}),
+    ],
+)
+def test_what_is_probed_is_known_by_its_form(text: str, kind: str, keys: dict[str, str]) -> None:
+    found = target(text)
+    assert (found.kind, dict(found.keys)) == (kind, keys)

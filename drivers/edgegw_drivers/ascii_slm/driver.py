@@ -63,6 +63,11 @@ class AsciiSlm(AskDriver):
     # A lone answer tells by its form whose it is; the model decides where it does not.
     decode_options: ClassVar[Mapping[str, Any]] = {"model": XL2}
 
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """Each maker."""
+        return [{"model": model} for model in (SVANTEK, XL2, RION)]
+
     model: str = field(metadata={"doc": f"which meter it is: {SVANTEK!r}, {XL2!r} or {RION!r}"})
     results: tuple[str, ...] = field(
         default=(),

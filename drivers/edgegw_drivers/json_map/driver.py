@@ -54,6 +54,11 @@ class JsonDriver(MessageDriver, ABC):
             if self.line and not self._loaded.rows.name:
                 raise ValueError("line: this map tells no lines apart")
 
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """Every map that there is."""
+        return [{"map": name} for name in find.names()]
+
     @property
     def sha256(self) -> str:
         """SHA-256 of the map's text, in hexadecimal: two sensors with the same one decode alike."""

@@ -45,6 +45,11 @@ class Winsen(AskDriver):
         default="", metadata={"doc": "how long after the first answer; by default 3m, 5m or 30s by model"}
     )
 
+    @classmethod
+    def candidates(cls) -> Sequence[Mapping[str, Any]]:
+        """The models, those first whose answers say most about themselves."""
+        return [{"model": model} for model in ("dfrobot", "mhz19", "zh03")]
+
     def __post_init__(self) -> None:
         """ValueError for a model, a gas or a time that cannot be."""
         if model_of(self.model) not in MODELS:

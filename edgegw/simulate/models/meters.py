@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # No question of these meters is longer; more without its end is none.
 _LONGEST: Final = 512
 _NSRT_REQUEST: Final = 12
+_NSRT_PAUSE_S: Final = 0.5
 
 
 class Levels(NamedTuple):
@@ -155,10 +156,14 @@ class Nsrt:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._pending = b""
+        self._heard = 0.0
 
     def asked(self, data: bytes, number: int, t: float) -> Sequence[Answer]:
         """See `Behaviour.asked`; commands: xanderhendriks/nsrt-mk3-dev."""
-        self._pending = (self._pending + data)[-_LONGEST:]
+        # What was no request is forgotten after a pause, or no later one would begin where it does.
+        pending = self._pending if t - self._heard < _NSRT_PAUSE_S else b""
+        self._heard = t
+        self._pending = (pending + data)[-_LONGEST:]
         found = []
         while len(self._pending) >= _NSRT_REQUEST:
             command, _, count = struct.unpack("<III", self._pending[:_NSRT_REQUEST])
