@@ -45,8 +45,11 @@ async def main() -> None:
     """Play until killed."""
     link = part("link", "LocalLink")()
     open_transport = part("transport", "open_transport")
+    controller = part("controller", "Controller")
+    # All of bumble before the adapter appears: the kernel gives up on one that does not answer for 10 s.
+    for module, name in (("host", "Host"), ("device", "Device"), ("hci", "Address")):
+        part(module, name)
     async with await open_transport("vhci") as air:
-        controller = part("controller", "Controller")
         controller(
             "kernel",
             host_source=air.source,

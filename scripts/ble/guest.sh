@@ -4,5 +4,5 @@ modprobe hci_vhci || exit 2
 systemctl start bluetooth
 /opt/v/bin/python hear.py
 code=$?
-[ $code = 0 ] || tail -n 15 air.log
+[ $code = 0 ] || { tail -n 15 air.log; dmesg | grep -i bluetooth | tail -n 15; }
 exit $code

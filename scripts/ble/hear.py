@@ -112,6 +112,8 @@ class Trial:
     async def phases(self) -> None:
         """Everything that breaks."""
         await self.heals("first advertisement", 120)
+        if self.failed:
+            return
         await self.listen("BlueZ as Debian starts it", 30)
         await asyncio.to_thread(run, "systemctl", "restart", "bluetooth")
         await self.heals("bluetoothd restarted")
