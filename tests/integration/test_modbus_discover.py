@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import serial
 from modbus_device import Device, SerialDevices, holding
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -99,6 +100,14 @@ async def test_what_was_found_in_time_stands(line: SerialDevices) -> None:
     line.devices[1] = renke(1, 9600)
     found = await discover(line.path, candidates("renke-noise"), units=range(1, 248), limit_s=5.0)
     assert [each.unit for each in found] == [1]
+
+
+async def test_a_port_that_is_just_being_given_back_is_waited_for(line: SerialDevices) -> None:
+    line.devices[1] = renke(1, 9600)
+    held = serial.Serial(line.path, exclusive=True)
+    asyncio.get_running_loop().call_later(0.5, held.close)
+    (found,) = await discover(line.path, candidates("renke-noise"), units=[1])
+    assert found.profile == "renke-noise"
 
 
 async def test_a_port_that_is_not_there_is_named() -> None:

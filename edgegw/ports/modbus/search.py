@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from edgegw.driver import Discovery, FrameError, Reading
+from edgegw.ports.errors import PortError
 from edgegw.ports.modbus.rtu import RtuBus
 from edgegw.ports.modbus.tcp import TcpBus
 
@@ -22,6 +23,8 @@ LIMIT_S: Final = 120.0
 TIMEOUT_S: Final = 0.3
 # Different first questions to one address: devices that do not know a register often say nothing at all.
 QUESTIONS: Final = 4
+# Whoever used the port just before gives it back in a thread of its own, which may take a moment.
+BUSY_S: Final = 3.0
 #: Addresses that are searched unless told otherwise, after those that the devices leave their makers with.
 USUAL: Final = tuple(range(1, 17))
 
@@ -138,14 +141,26 @@ class _Search:
         """One setting after the other, until somebody answers."""
         self._most = len(lines) * sum(len(self._questions(unit)) for unit in self._units)
         for line in lines:
+            await self._on_line(path, line)
+            if self.found:
+                return
+
+    async def _on_line(self, path: str, line: SerialLine) -> None:
+        """Every address with these settings."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + BUSY_S
+        while True:
             bus = RtuBus(path, line)
             try:
                 await self._ask_anybody(bus, line)
                 await self.on(bus, line)
+                return
+            except PortError as error:
+                if error.reason != "busy" or loop.time() > give_up:
+                    raise
             finally:
                 await bus.close()
-            if self.found:
-                return
+            await asyncio.sleep(BUSY_S / 10)
 
     async def on(self, bus: Bus, line: SerialLine | None) -> None:
         """Every address of one bus."""
