@@ -281,5 +281,5 @@ def test_a_place_where_no_wire_can_be_made_is_an_error_at_the_start(tmp_path: Pa
 
 
 def test_an_unknown_model_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there are .*ld2450.*sds011"):
+    with pytest.raises(ValueError, match=r"there are .*ld2450.*sds011"):
         stage(tmp_path, [VirtualSensor("air-1", "sds1")])
