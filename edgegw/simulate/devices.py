@@ -26,11 +26,15 @@ MOST_QUESTIONS: Final = 8
 
 
 class Said(NamedTuple):
-    """One frame, and the values that its readings must carry."""
+    """One frame, and the values that its readings must carry.
+
+    `damaged` is the frame as a noisy line leaves it, for a device whose frames have no check; else a bit is flipped.
+    """
 
     frame: bytes
     values: Mapping[str, float]
     leg: Leg | None = None
+    damaged: bytes = b""
 
 
 #: What a talker says as frame `number` at second `t`.
@@ -38,7 +42,10 @@ Say = Callable[[int, float], Said]
 
 
 class Measured(NamedTuple):
-    """One value in the registers of a Modbus device: its words by register, and what its reading must say."""
+    """One value in the registers of a Modbus device: its words by register, and what its reading must say.
+
+    Without a `quantity` the registers hold what is no value, and no reading may come of them.
+    """
 
     quantity: str
     value: float
@@ -133,7 +140,7 @@ class Talker:
 
     def _send(self, number: int, t: float, *, damaged: bool) -> None:
         said = self._say(number, t)
-        frame = frames.damaged(said.frame) if damaged else said.frame
+        frame = (said.damaged or frames.damaged(said.frame)) if damaged else said.frame
         when = moment()
         written = self._line.write(frame)
         if written == len(frame):
@@ -178,8 +185,10 @@ class Slave:
             return words.get(register, self._fixed.get(register))
 
         pdu = modbus_slave.answer_pdu(request, read)
-        values = {each.quantity: each.value for each in measured if asked.issuperset(each.words)}
-        self._number += bool(values)
+        values = {
+            each.quantity: each.value for each in measured if each.quantity and asked.issuperset(each.words)
+        }
+        self._number += bool(asked & words.keys())
         if condition.late_s:
             await asyncio.sleep(condition.late_s)
         when = moment()

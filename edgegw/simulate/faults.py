@@ -24,6 +24,8 @@ class FaultKind(StrEnum):
     UNPLUGGED = "unplugged"  # its line hangs up and its name is gone; it comes back under the same name
     CHECKSUM = "checksum"  # frames or answers arrive damaged
     LATE = "late"  # answers come after `delay`
+    WARM_UP = "warm-up"  # it was just switched on, and says what it says before it has a value
+    SENTINEL = "sentinel"  # it says by its own code that it has no value: a broken cable, a dead element
     LINK_DOWN = "link-down"  # the broker is gone for a while
 
 
@@ -59,6 +61,8 @@ class Condition(NamedTuple):
     unplugged: bool = False
     damaged: bool = False
     late_s: float = 0.0
+    #: It has no value to say, and says so in its own way.
+    blank: bool = False
 
 
 class Faults:
@@ -90,6 +94,7 @@ class Faults:
             silent=FaultKind.SILENT in kinds,
             unplugged=FaultKind.UNPLUGGED in kinds,
             damaged=any(fault.kind is FaultKind.CHECKSUM and luck < fault.share for fault in active),
+            blank=bool(kinds & {FaultKind.WARM_UP, FaultKind.SENTINEL}),
             late_s=max((fault.delay for fault in active if fault.kind is FaultKind.LATE), default=0.0),
         )
 

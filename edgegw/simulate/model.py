@@ -40,6 +40,10 @@ class Setting(NamedTuple):
     crowd: Callable[[], CrowdRadar]
     radio: Callable[[], Radio]
 
+    def blank(self, number: int, t: float) -> bool:
+        """Whether the device has no value to say for frame or answer `number` at second `t`."""
+        return self.around.condition(number, t).blank
+
 
 @dataclass(frozen=True)
 class Model:

@@ -81,3 +81,45 @@ def test_every_virtual_device_is_read_and_no_value_is_another_than_it_said(tmp_p
             if quantity in book:
                 assert set(values) <= book[quantity], (model, quantity)
         assert set(book) & set(found[f"{model}-1"]), f"{model} says nothing that the gateway stores"
+
+
+#: What a device without a value makes the driver count; nothing of it may become a reading.
+WITHOUT_VALUES = {
+    "airgradient": "not_available",
+    "airrohr": "no_data",
+    "mh-z19": "implausible",
+    "dfrobot-no2": "unknown_gas",
+    "nsrt": "not_a_number",
+    "nti-xl2": "undefined",
+    "pms7003": "warming_up",
+    "renke-rtu": "not_available",
+    "ruuvi": "not_available",
+    "sds011": "warming_up",
+    "senseair-s8": "sensor_status_0010",
+    "sps30": "no_data",
+    "svantek": "not_available",
+    "weather-station": "not_available",
+    "xy-md02": "not_available",
+}
+
+
+def test_a_device_that_has_no_value_gives_no_reading_and_a_counted_reason(tmp_path: Path) -> None:
+    models = tuple(sorted(name for name in WITHOUT_VALUES if NEEDS.get(name, "nothing")))
+    faults = tuple(f"sentinel:{model}-1@0+3600" for model in models)
+    options = Options(tmp_path, sensors=models, faults=faults, numbered=True, broker=False)
+    with Simulation(options) as simulation:
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            simulation.check()
+            sensors = {each["id"]: each for each in simulation.status()["sensors"]}
+            quiet = [model for model in models if not sensors[f"{model}-1"]["errors"]]
+            if not quiet:
+                break
+            assert time.monotonic() < deadline, f"no reason counted for {quiet}"
+            threading.Event().wait(0.1)
+    found = stored(tmp_path)
+    for model in models:
+        seen = sensors[f"{model}-1"]
+        assert WITHOUT_VALUES[model] in seen["errors"], (model, seen)
+        # The rain gauge of the station is its own.
+        assert set(found[f"{model}-1"]) <= {"precipitation"}, (model, seen)

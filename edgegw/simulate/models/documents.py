@@ -117,7 +117,11 @@ def _airgradient(setting: Setting) -> WebDevice:
             "firmware": "3.1.3",
             "model": "O-1PST",
         }
-        return document, {"co2": ppm, "pm2_5": fine, "pm10": coarse, "temperature": temperature}
+        values = {"co2": ppm, "pm2_5": fine, "pm10": coarse, "temperature": temperature}
+        if setting.blank(number, t):
+            # After its start the keys of what is not measured yet are missing.
+            return {key: document[key] for key in ("wifi", "serialno", "boot", "firmware", "model")}, {}
+        return document, values
 
     return WebDevice(setting, "/measures/current", say)
 
@@ -125,6 +129,9 @@ def _airgradient(setting: Setting) -> WebDevice:
 def _airrohr(setting: Setting) -> WebDevice:
     def say(number: int, t: float) -> tuple[Any, Mapping[str, float]]:
         temperature, _, fine, coarse = _air(setting, number, t)
+        if setting.blank(number, t):
+            # Before its first cycle the list is empty and the age negative.
+            return {"software_version": "NRZ-2020-133", "age": "-1", "sensordatavalues": []}, {}
         values = {"SDS_P1": coarse, "SDS_P2": fine, "BME280_temperature": temperature, "BME280_humidity": 43}
         document = {
             "software_version": "NRZ-2020-133",

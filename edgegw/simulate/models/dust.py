@@ -32,6 +32,8 @@ def _dust(setting: Setting, number: int, t: float) -> tuple[int, int]:
 
 def _sds011(setting: Setting) -> Talker:
     def say(number: int, t: float) -> Said:
+        if setting.blank(number, t):
+            return Said(sds011_frame(0, 0), {})
         fine, coarse = _dust(setting, number, t)
         return Said(sds011_frame(fine, coarse), {"pm2_5": fine / 10, "pm10": coarse / 10})
 
@@ -49,6 +51,8 @@ def pms_frame(words: Sequence[int]) -> bytes:
 
 def _pms7003(setting: Setting) -> Talker:
     def say(number: int, t: float) -> Said:
+        if setting.blank(number, t):
+            return Said(pms_frame([0] * 12 + [0x9700]), {})
         # Whole micrograms, and the device's own PM1, which follows PM2.5.
         fine, coarse = (tenths // 10 for tenths in _dust(setting, number, t))
         pm1 = fine * 2 // 3
@@ -107,6 +111,8 @@ class Sps30:
     def _values(self, number: int, t: float) -> Answer:
         if not self._measures:
             return Answer(_shdlc(0x03, _NOT_NOW, b""), {})
+        if self._setting.blank(number, t):
+            return Answer(_shdlc(0x03, _DONE, b""), {})
         fine, coarse = (tenths / 10 for tenths in _dust(self._setting, number, t))
         pm1, pm4 = fine * 0.75, (fine + coarse) / 2
         floats = (pm1, fine, pm4, coarse, fine * 6, fine * 7, fine * 7.25, fine * 7.5, fine * 7.5, 0.625)

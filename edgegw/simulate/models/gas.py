@@ -60,6 +60,8 @@ def _co2(setting: Setting, number: int, t: float) -> int:
 
 def _mhz19(setting: Setting) -> SerialAnswerer:
     def content(number: int, t: float) -> tuple[bytes, Mapping[str, float]]:
+        if setting.blank(number, t):
+            return bytes((0, 0, 62)), {}
         ppm = _co2(setting, number, t)
         # The fourth byte is the inner temperature plus 40, which the data sheet does not mention.
         return ppm.to_bytes(2) + bytes((62,)), {"co2": ppm}
@@ -69,6 +71,9 @@ def _mhz19(setting: Setting) -> SerialAnswerer:
 
 def _no2(setting: Setting) -> SerialAnswerer:
     def content(number: int, t: float) -> tuple[bytes, Mapping[str, float]]:
+        if setting.blank(number, t):
+            # A board that does not know its cell names no gas.
+            return bytes(4), {}
         hundredths = number % 2000 if setting.numbered else round(setting.street.slow("no2", 4, 3, t))
         return hundredths.to_bytes(2) + bytes((_NO2, _DECIMALS)), {"no2": hundredths / 100}
 
@@ -77,11 +82,14 @@ def _no2(setting: Setting) -> SerialAnswerer:
 
 def _senseair(setting: Setting) -> RtuDevice:
     def measure(number: int, t: float) -> tuple[Measured, ...]:
+        if setting.blank(number, t):
+            # Bit 4 of the status: it failed its own test.
+            return (Measured("", 0, {0x00: 1 << 4, 0x03: 0}),)
         ppm = _co2(setting, number, t)
-        return (Measured("co2", ppm, {0x03: ppm}),)
+        return (Measured("co2", ppm, {0x00: 0, 0x03: ppm}),)
 
-    # Status, two reserved registers; identity (Senseair AN123).
-    fixed = {0x00: 0, 0x01: 0, 0x02: 0, 0x1C: 0x0205, 0x1D: 0x0012, 0x1E: 0x3456, 0x1F: 180}
+    # Two reserved registers; identity (Senseair AN123).
+    fixed = {0x01: 0, 0x02: 0, 0x1C: 0x0205, 0x1D: 0x0012, 0x1E: 0x3456, 0x1F: 180}
     return RtuDevice(setting.link, Slave(_ANY_SENSOR, measure, setting.around, fixed))
 
 

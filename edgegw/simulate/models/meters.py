@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgegw.simulate import numbers
 from edgegw.simulate.answering import Answer, SerialAnswerer, TcpAnswerer
+from edgegw.simulate.devices import Said, Talker
 from edgegw.simulate.model import Model
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Svantek(_Meter):
         """Functions #1 (settings), #2 (results) and #7 (battery) of its manual's appendix on remote control."""
         if question == "#1":
             return Answer(b"#1,U971,N34567,Q0,M1,F2:1,F3:2,F1:3,C1:1,C1:2,C2:3,J3:1,S1,D1s;", {})
+        if question.startswith("#2") and self._setting.blank(number, t):
+            return Answer(b"#2,?;", {})
         if question.startswith("#2,1"):
             levels = _levels(self._setting, number, t)
             shown = [f"{tenths / 10:.1f}" for tenths in levels]
@@ -102,6 +106,8 @@ class Xl2(_Meter):
             return None
         if asked not in names:
             return Answer(b";\r\n", {})
+        if self._setting.blank(number, t):
+            return Answer(b"-999 dB, UNDEF\r\n", {})
         quantity, place = names[asked]
         value = self._held[place] / 10
         return Answer(f"{value:.1f} dB, OK\r\n".encode(), {quantity: value})
@@ -128,6 +134,8 @@ class Rion(_Meter):
             return Answer(b"R+0001\r\n$ ", {})
         levels = _levels(self._setting, number, t)
         leq, highest, lowest = (f"{each / 10:5.1f}" for each in levels)
+        if self._setting.blank(number, t):
+            return Answer(f"R+0000\r\n{','.join(['--.-'] * 14)},0,0\r\n$ ".encode(), {})
         fields = [
             leq,
             leq,
@@ -168,7 +176,8 @@ class Nsrt:
         while len(self._pending) >= _NSRT_REQUEST:
             command, _, count = struct.unpack("<III", self._pending[:_NSRT_REQUEST])
             self._pending = self._pending[_NSRT_REQUEST:]
-            level = _levels(self._setting, number, t).leq / 10
+            blank = self._setting.blank(number, t)
+            level = math.nan if blank else _levels(self._setting, number, t).leq / 10
             as_sent = float(f"{struct.unpack('<f', struct.pack('<f', level))[0]:.7g}")
             known: dict[int, tuple[bytes, Mapping[str, float]]] = {
                 0x80000010: (struct.pack("<f", level), {"la_sampled": as_sent}),
@@ -180,9 +189,26 @@ class Nsrt:
                 0x80000032: (b"AbCdEf1234567890".ljust(32, b"\0"), {}),
             }
             content, values = known.get(command, (bytes(count), {}))
+            values = {} if blank else values
             found.append(Answer(content[:count], values))
             number += bool(values)
         return found
+
+
+def _dt8852(setting: Setting) -> Talker:
+    """A CEM DT-8852: tokens of A5 and what they are about, digits as binary-coded decimals (PyPI dt8852)."""
+
+    def say(number: int, t: float) -> Said:
+        tenths = _levels(setting, number, t).leq
+        digits = bytes.fromhex(f"{tenths:04d}")
+        # Weighted A and fast, live; without a value it says that its range is too low, and no level.
+        state = b"\xa5\x1b\xa5\x02\xa5\x0e"
+        if setting.blank(number, t):
+            return Said(state + b"\xa5\x08", {})
+        level = b"\xa5\x0d" + digits
+        return Said(state + b"\xa5\x11" + level, {"la_sampled": tenths / 10}, damaged=state + level[:2])
+
+    return Talker(setting.link, setting.sensor.period_s, say, setting.around)
 
 
 def _svantek(setting: Setting) -> SerialAnswerer:
@@ -202,6 +228,7 @@ def _nsrt(setting: Setting) -> SerialAnswerer:
 
 
 MODELS: Final[Mapping[str, Model]] = {
+    "dt8852": Model("usb_slm", _dt8852, interval="1s", period_s=0.5),
     "svantek": Model("ascii_slm", _svantek, numbered_interval="1s", keys={"model": "svantek"}),
     "nti-xl2": Model("ascii_slm", _xl2, numbered_interval="1s", keys={"model": "nti-xl2"}),
     "rion-nl53": Model("ascii_slm", _rion, "host", numbered_interval="5s", keys={"model": "rion-nl43"}),

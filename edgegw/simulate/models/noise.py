@@ -27,6 +27,8 @@ _KEYS: Final = {"profile": "renke-noise", "unit": UNIT}
 
 def _transmitter(setting: Setting) -> Slave:
     def measure(number: int, t: float) -> tuple[Measured, ...]:
+        if setting.blank(number, t):
+            return (Measured("", 0, {LEVEL_REGISTER: 0}),)  # its microphone is dead
         tenths = numbers.level(number) if setting.numbered else setting.street.level(number, t)
         return (Measured("la_sampled", tenths / 10, {LEVEL_REGISTER: tenths}),)
 

@@ -134,6 +134,10 @@ def _ruuvi(setting: Setting) -> Tag:
     address = _address(setting, "CB:B8:33")
 
     def say(number: int, t: float) -> Spoken:
+        if setting.blank(number, t):
+            head = bytes.fromhex("058000ffffffff800080008000ffffff")
+            data = head + (number % 0xFFFF).to_bytes(2) + bytes.fromhex(address.replace(":", ""))
+            return Spoken({RUUVI: data}, {}, {})
         hundredths, humidity = _climate(setting, number, t)
         temperature, pressure = hundredths * 2, 101_325 - 50_000
         millivolts = 2977
@@ -153,9 +157,13 @@ def _aranet(setting: Setting) -> Tag:
     def say(number: int, t: float) -> Spoken:
         ppm = 400 + number % 3000 if setting.numbered else round(setting.street.slow("co2", 700, 200, t))
         head = bytes.fromhex("2105030100050001")
+        blank = setting.blank(number, t)
+        if blank:
+            ppm = 0x8000  # it calibrates
         data = head + ppm.to_bytes(2, "little") + (415).to_bytes(2, "little") + (10_123).to_bytes(2, "little")
         data += bytes((53, 88, 1)) + (60).to_bytes(2, "little") + bytes(2) + bytes((number & 0xFF,))
-        values = {"co2": ppm, "temperature": 20.75, "pressure": 1012.3, "humidity": 53, "battery": 88}
+        known = {} if blank else {"co2": ppm}
+        values = {**known, "temperature": 20.75, "pressure": 1012.3, "humidity": 53, "battery": 88}
         return Spoken({ARANET: data}, {}, values)
 
     return Tag(setting, _address(setting, "FD:00:11"), say, random=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Address as they leave the factory.
 UNIT: Final = 1
+# What such devices say for an element that they cannot reach.
+NOTHING: Final = 0x7FFF
 
 
 def _word(tenths: int) -> int:
@@ -25,6 +27,9 @@ def _station(setting: Setting) -> TcpDevice:
     """The integrated station (DFRobot wiki, SEN0657): registers 0x1F4 to 0x202."""
 
     def measure(number: int, t: float) -> tuple[Measured, ...]:
+        if setting.blank(number, t):
+            # The cable to the station's head is broken; the rain gauge is its own.
+            return (Measured("", 0, dict.fromkeys((*range(0x1F4, 0x200), 0x202), NOTHING)),)
         street = setting.street
         wind = number % 600 if setting.numbered else round(street.slow("wind", 30, 25, t))
         degrees = round(street.slow("direction", 180, 120, t)) % 360
@@ -54,6 +59,8 @@ def _xy_md02(setting: Setting) -> RtuDevice:
     """Input registers 1 and 2: tenths of a degree and of a percent."""
 
     def measure(number: int, t: float) -> tuple[Measured, ...]:
+        if setting.blank(number, t):
+            return (Measured("", 0, {1: NOTHING, 2: NOTHING}),)
         tenths = number % 800 - 300 if setting.numbered else round(setting.street.slow("T", 85, 60, t))
         humidity = round(setting.street.slow("rh", 600, 150, t))
         return (
