@@ -8,6 +8,7 @@ import select
 import struct
 import termios
 import threading
+import time
 import tty
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -113,11 +114,14 @@ class SerialDevices:
             os.close(end)
 
     def _serve(self) -> None:
-        line = b""
+        line, heard_at = b"", 0.0
         while True:
             ready, _, _ = select.select([self._ours, self._stop_r], [], [])
             if self._stop_r in ready:
                 return
+            if time.monotonic() - heard_at > SILENCE_S:
+                line = b""  # a message ends with silence; half of one is worth nothing
+            heard_at = time.monotonic()
             line += os.read(self._ours, 4096)
             while len(line) >= 8:
                 length = 9 + line[6] if line[1] == 16 else 8
@@ -136,6 +140,8 @@ class SerialDevices:
                 os.write(self._ours, with_crc(unit, device.answer(question[1:-2], self.writes)))
 
 
+# Requests are written at once: what comes so much later belongs to another one.
+SILENCE_S = 0.05
 BAUDS = {getattr(termios, f"B{baud}"): baud for baud in (2400, 4800, 9600, 19200)}
 
 

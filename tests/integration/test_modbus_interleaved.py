@@ -89,7 +89,14 @@ class HostileLine(SerialDevices):
     def __init__(self, plan: list[Trick]) -> None:
         self.number = 0
         self._plan = plan
+        self._speaking = threading.Lock()
+        self._stopped = False
         super().__init__({})
+
+    def stop(self) -> None:
+        with self._speaking:  # a descriptor that is closed may soon be another line's
+            self._stopped = True
+        super().stop()
 
     def _hear(self, question: bytes) -> None:
         heard_at = time.monotonic()
@@ -106,8 +113,8 @@ class HostileLine(SerialDevices):
                 self._say(heard_at, part)
 
     def _say(self, heard_at: float, part: bytes) -> None:
-        if time.monotonic() - heard_at <= LATE_S * 0.6:
-            with contextlib.suppress(OSError):  # after the end of the test
+        with self._speaking:
+            if not self._stopped and time.monotonic() - heard_at <= LATE_S * 0.6:
                 os.write(self._ours, part)
 
 

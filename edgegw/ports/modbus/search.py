@@ -109,7 +109,8 @@ async def discover(
         async with asyncio.timeout(limit_s):
             if isinstance(where, str):
                 possible = [line for driver in candidates.values() for line in driver.lines()]
-                await search.on_lines(where, list(dict.fromkeys(lines or possible)))
+                often = sorted(dict.fromkeys(possible), key=possible.count, reverse=True)
+                await search.on_lines(where, lines or often)
             else:
                 bus = TcpBus(*where)
                 try:
