@@ -79,8 +79,6 @@ UNCHECKED = {
     *("aranet", "ble-others", "ble-presence", "qingping", "ruuvi"),
     # Reports with markers at both ends, and nothing between them that tells; answers of a few bytes, bare.
     *("ld2410", "ld2450", "milesight-vs", "nsrt-mk3", "usb-ble-slm"),
-    # Numbers, which no device sends.
-    "pulse-counter",
 }
 # Messages of objects one after the other: cut between two of them, one is a shorter message, and whole.
 DIVISIBLE = {"bthome-v2", "milesight-vs", "qingping"}

@@ -5,6 +5,7 @@
 import contextlib
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -141,6 +142,44 @@ def decode(
     return Exit.DONE
 
 
+def new(
+    options: Options,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new driver, profile or map.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="stream (it talks), ask (it is asked), poll (Modbus), advert (Bluetooth), message (JSON); "
+            "without code: modbus-profile, json-map.",
+        ),
+    ] = "stream",
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where it is written.")] = Path(),
+) -> Exit:
+    """Write a new driver to begin with: a package that works, or a profile or map for a device without code.
+
+    Nothing is overwritten.
+    """
+    from edgegw import skeleton
+
+    written = skeleton.new(name, kind, folder)
+    if options.json:
+        printing.document(
+            {
+                "path": str(written.path),
+                "files": [str(file) for file in written.files],
+                "todo": list(written.todo),
+            }
+        )
+        return Exit.DONE
+    for file in written.files:
+        printing.text(str(file))
+    printing.say(options, "next:")
+    for step in written.todo:
+        printing.say(options, f"  {step}")
+    return Exit.DONE
+
+
 def _pairs(words: list[str]) -> dict[str, object]:
     """Options as they were typed, by name."""
     found: dict[str, object] = {}
@@ -171,3 +210,4 @@ def _stdin() -> str:
 command(app, "list")(listed)
 command(app, "info")(info)
 command(app, "decode")(decode)
+command(app, "new")(new)

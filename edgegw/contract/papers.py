@@ -276,8 +276,10 @@ def a_command_that_it_does_not_have_is_refused_in_words(subject: Subject, _: Ran
 def what_it_would_send_and_ask_is_well_formed(subject: Subject, _: Random) -> Iterator[str]:
     """Rates that exist, requests with a name and an end, blocks that one Modbus request can read."""
     driver = subject.made()
-    serial = isinstance(driver, StreamDriver | AskDriver)
-    if serial and (driver.line.baudrate <= 0 or driver.framing.longest <= 0):
+    if (
+        isinstance(driver, StreamDriver | AskDriver)
+        and min(driver.line.baudrate, driver.framing.longest) <= 0
+    ):
         yield "its line has no baud rate, or its frames no length"
     if isinstance(driver, StreamDriver):
         if not isinstance(driver.request(), bytes) or driver.period_s <= 0:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from edgegw.contract.subject import Subject
-    from edgegw.driver import Framing
+    from edgegw.driver import Framing, StreamDecoder
 
 # How much of false starts is fed: far more than any buffer of a driver holds.
 FLOOD: Final = 1 << 13
@@ -24,9 +24,9 @@ FLOOD: Final = 1 << 13
 class Ear:
     """One opened device: a framer and a decoder, what they found, and how often the framing was asked."""
 
-    def __init__(self, framing: Framing, decode: object = None) -> None:
+    def __init__(self, framing: Framing, decoder: StreamDecoder | None = None) -> None:
         self._framing = framing
-        self._decoder = decode
+        self._decoder = decoder
         self.asked = 0
         self.longest = framing.longest
         self.refusal = framing.refusal
@@ -51,11 +51,7 @@ class Ear:
         return self.framer.accepted, self.framer.refused, self.framer.dropped
 
     def _decode(self, frame: bytes) -> Sequence[Outcome] | bytes:
-        decode = getattr(self._decoder, "decode", None)
-        if decode is None:
-            return frame
-        found: Sequence[Outcome] = decode(frame, 0.0)
-        return found
+        return frame if self._decoder is None else self._decoder.decode(frame, 0.0)
 
 
 def _refused(error: FrameError) -> None:
@@ -65,12 +61,7 @@ def _refused(error: FrameError) -> None:
 
 def ear(subject: Subject) -> Ear:
     """An ear for the driver as a sensor has it; of a device that is asked, for its frames alone."""
-    driver = subject.made()
-    if isinstance(driver, StreamDriver):
-        return Ear(driver.framing, driver.decoder())
-    if isinstance(driver, AskDriver):
-        return Ear(driver.framing)
-    raise TypeError(f"{driver} is on no serial line")
+    return Ear(_framing(subject), _decoder(subject))
 
 
 def frames(subject: Subject) -> list[bytes]:
@@ -85,7 +76,9 @@ def frames(subject: Subject) -> list[bytes]:
 
 def _framing(subject: Subject) -> Framing:
     driver = subject.made()
-    return driver.framing  # type: ignore[attr-defined,no-any-return] -- the rules here are for serial drivers
+    if isinstance(driver, StreamDriver | AskDriver):
+        return driver.framing
+    raise TypeError(f"{driver} is on no serial line")
 
 
 @rule(StreamDriver, AskDriver, tries=40)
@@ -108,7 +101,7 @@ def every_frame_is_found_between_noise_in_any_chunking(subject: Subject, random:
         yield f"uart-stream {stream.hex()}: {len(heard.found)} frames were found of {len(sent)}, or they differ"
 
 
-def _decoder(subject: Subject) -> object:
+def _decoder(subject: Subject) -> StreamDecoder | None:
     driver = subject.made()
     return driver.decoder() if isinstance(driver, StreamDriver) else None
 
@@ -186,9 +179,9 @@ def one_device_does_not_change_what_another_says(subject: Subject, random: Rando
             yield f"frame {frame.hex()} gives {found}, and {wanted} where no other device is open"
 
 
-def _answer(decoder: object, frame: bytes, now: float) -> object:
+def _answer(decoder: StreamDecoder, frame: bytes, now: float) -> object:
     try:
-        return comparable(decoder.decode(frame, now))  # type: ignore[attr-defined] -- a StreamDecoder
+        return comparable(decoder.decode(frame, now))
     except FrameError as error:
         return error.reason
 
