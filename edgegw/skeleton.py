@@ -108,6 +108,7 @@ def _package(name: str, kind: str, folder: Path) -> Written:
         "name": name,
         "package": package,
         "project": root.name,
+        "slug": name.replace("_", "-"),
         "class": "".join(part.capitalize() for part in name.split("_")),
     }
     files = {

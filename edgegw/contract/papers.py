@@ -152,7 +152,7 @@ def edgegw_check_accepts_the_sample(subject: Subject, _: Random) -> Iterator[str
     try:
         found = config.load(subject.folder / "sample.toml", {}, role="drop-in")
     except config.ConfigError as error:
-        yield f"sample.toml: {error}"
+        yield f"sample.toml: {error.text()}"
     else:
         if not found.sensor:
             yield "sample.toml has no sensor"
