@@ -47,6 +47,12 @@ NO_REFERENCE: Final = (
 )
 
 
+# No value: what `_plainly` leaves to pydantic, which says what is wrong.
+_ODD: Final = object()
+# Whole numbers up to here are the same as floating point numbers.
+_EXACT: Final = 2**53
+
+
 class DriverError(LookupError):
     """A driver that cannot be used: not installed, installed twice, or broken; the text says which and why."""
 
@@ -221,9 +227,9 @@ class _InvalidError(ValueError):
 def _checked(driver: type[Driver], field: dataclasses.Field[Any], value: Any, *, text: bool) -> Any:
     """`value` as the field's type has it; `_InvalidError` with all that is wrong in it."""
     hint = _hint(driver, field)
-    if not text and _is_plainly(hint, value):
-        return value
-    # Heavy (5 MiB), and only needed for the rest: a configuration of plain values does without.
+    if not text and (plain := _plainly(hint, value)) is not _ODD:
+        return plain
+    # Heavy (7 MB), and only needed for the rest: a configuration without mistakes does without.
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
     adapter = TypeAdapter(hint)
@@ -238,15 +244,28 @@ def _checked(driver: type[Driver], field: dataclasses.Field[Any], value: Any, *,
         raise _InvalidError(_complaints(error)) from error
 
 
-def _is_plainly(hint: Any, value: Any) -> bool:
-    """Whether `value` is exactly of a plain type that `hint` names, so that nothing has to be converted."""
+def _plainly(hint: Any, value: Any) -> Any:
+    """`value` of a plain type, or of a container of those, as `hint` has it; `_ODD` for what wants a closer look."""
+    origin, of = typing.get_origin(hint), typing.get_args(hint)
     if hint in (str, int, float, bool):
-        return type(value) is hint
-    if typing.get_origin(hint) is typing.Literal:
-        return any(type(value) is type(each) and value == each for each in typing.get_args(hint))
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return any(_is_plainly(each, value) for each in typing.get_args(hint))
-    return False
+        # TOML tells 1 from 1.0, people do not.
+        whole = hint is float and type(value) is int and abs(value) <= _EXACT
+        return float(value) if whole else value if type(value) is hint else _ODD
+    if origin is typing.Literal:
+        return value if any(type(value) is type(each) and value == each for each in of) else _ODD
+    if origin in (typing.Union, types.UnionType):
+        if type(value) in of:
+            return value
+        return next((found for each in of if (found := _plainly(each, value)) is not _ODD), _ODD)
+    if origin is tuple and of and isinstance(value, list | tuple):
+        each_of = (of[0],) * len(value) if of[-1] is Ellipsis else of
+        items = [_plainly(*pair) for pair in zip(each_of, value, strict=False)]
+        fits = len(each_of) == len(value) and _ODD not in items
+        return tuple(items) if fits else _ODD
+    if origin is dict and isinstance(value, dict):
+        pairs = [(_plainly(of[0], key), _plainly(of[1], each)) for key, each in value.items()]
+        return _ODD if any(_ODD in pair for pair in pairs) else dict(pairs)
+    return _ODD
 
 
 def _complaints(error: ValidationError) -> dict[tuple[int, ...], str]:

@@ -2,9 +2,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from edgegw import registry
 from edgegw.registry import DriverError, Mistake, OptionsError
@@ -120,6 +123,56 @@ def test_typed_text_becomes_what_the_option_wants() -> None:
     expected = {"place": "12", "scale": 0.5, "corners": [[0, 1], [2, 3]], "line": 7}
     assert registry.make("talker", given, text=True) == registry.make("talker", expected)
     assert mistakes("talker", {"place": "", "scale": "[1"}, text=True)[0].path == ("scale",)
+
+
+HINTS = (
+    str,
+    int,
+    float,
+    bool,
+    int | None,
+    str | float,
+    int | float,
+    Literal["fast", 2],
+    tuple[()],
+    tuple[str, ...],
+    tuple[float, float],
+    tuple[tuple[float, float], ...],
+    tuple[tuple[str, tuple[float, int]], ...] | None,
+    dict[str, int],
+    dict[str, tuple[float, ...]],
+)
+SINGLE = st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["fast", "2", ""])
+TOML = st.recursive(
+    SINGLE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+)
+
+
+@given(hint=st.sampled_from(HINTS), value=TOML)
+def test_what_is_taken_without_pydantic_is_what_pydantic_makes_of_it(hint: Any, value: Any) -> None:
+    found = registry._plainly(hint, value)
+    if found is not registry._ODD:
+        # Their representations tell 1 from 1.0 and from True, and a tuple from a list.
+        assert repr(found) == repr(TypeAdapter(hint).validate_python(value))
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "expected"),
+    [
+        (
+            tuple[tuple[float, float], tuple[float, float]] | None,
+            [[-2, 3.0], [2, 3]],
+            ((-2.0, 3.0), (2.0, 3.0)),
+        ),
+        (tuple[tuple[str, tuple[float, float]], ...], [["door", [0.5, 2]]], (("door", (0.5, 2.0)),)),
+        (tuple[str, ...], ["laeq", "lafmax"], ("laeq", "lafmax")),
+        (dict[str, int], {"unit": 3}, {"unit": 3}),
+    ],
+)
+def test_containers_of_plain_values_do_without_pydantic(hint: Any, value: Any, expected: Any) -> None:
+    found = registry._plainly(hint, value)
+    assert repr(found) == repr(expected)
 
 
 @pytest.mark.usefixtures("talker")
