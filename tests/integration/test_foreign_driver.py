@@ -290,7 +290,22 @@ def test_the_contract_suite_catches_a_driver_that_takes_everything(installed: Pa
     file.write_text(file.read_text().replace("!= frame[3]", "> 255"))
     suite = TESTS / "drivers" / "test_contract.py"
     done = python(
-        installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite, "-k", "breeze and flipped"
+        installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite, "-k", "breeze and every_flipped"
     )
     assert done.returncode == 1, done.stdout[-4000:]
     assert "1 failed" in done.stdout
+
+
+def test_the_suite_in_the_wheel_says_the_same_without_pytest(installed: Path) -> None:
+    done = python(installed, "-m", "edgegw.contract", "breeze")
+    assert done.returncode == 0, done.stdout
+    assert "broken" not in done.stdout
+    file = installed / "breeze" / "__init__.py"
+    file.write_text(file.read_text().replace("!= frame[3]", "> 255"))
+    done = python(installed, "-m", "edgegw.contract", "breeze")
+    assert done.returncode == 1
+    broken = [line for line in done.stdout.splitlines() if line.startswith("broken")]
+    assert "broken  breeze: every flipped bit is refused where the device has a checksum" in broken
+    done = python(installed, "-m", "edgegw.contract", "breze")
+    assert done.returncode == 2
+    assert "did you mean 'breeze'" in done.stderr
