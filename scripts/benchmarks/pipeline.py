@@ -31,12 +31,12 @@ from edgegw.wire import cose, log, senml
 from scripts.benchmarks.talker import READINGS, frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from edgegw.driver import SerialLine
     from edgegw.keeper import Committed
-    from edgegw.sensing.wires import Bus, Documents, Radio
+    from edgegw.sensing.wires import Bus, Documents, Microphone, Radio
 
 #: Records that may wait for the disk: what lies between the sensor and the keeper in a busy daemon.
 LEAD: Final = 10_000
@@ -80,6 +80,16 @@ class Flood:
 
     def documents(self) -> Documents:
         """No benchmark takes documents."""
+        raise NotImplementedError
+
+    def microphone(
+        self,
+        device: str,
+        rate: int,
+        on_samples: Callable[[bytes, int, float], None],
+        on_open: Callable[[Sequence[str]], None],
+    ) -> Microphone:
+        """No benchmark of the pipeline hears sound."""
         raise NotImplementedError
 
     def tcp(self, host: str, port: int) -> Bus:

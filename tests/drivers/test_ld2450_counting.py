@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import readings
 from scenes import HYSTERESIS_M, LINE, Frame, Place, Radar, Scene, Way, passages
 
 from edgegw_drivers.ld2450 import Ld2450
@@ -23,7 +24,7 @@ def counted(
 ) -> tuple[int, int]:
     """In and out, as a gateway with that line would sum them up."""
     decoder = Ld2450(crossing=line, hysteresis=HYSTERESIS_M).decoder()
-    found = [reading for frame in frames for reading in decoder.decode(frame.data, clock(frame.t))]
+    found = [reading for frame in frames for reading in readings(decoder.decode(frame.data, clock(frame.t)))]
     sums = {"targets": 0.0, "count_in": 0.0, "count_out": 0.0}
     for reading in found:
         sums[reading.quantity.name] += reading.value
@@ -175,7 +176,7 @@ def test_a_passage_is_told_once_and_in_the_frame_that_proves_it() -> None:
     decoder = Ld2450(crossing=LINE).decoder()
     told = []
     for frame in people(walk((0.0, 4.5), (0.0, 1.5))):
-        present, into, out = decoder.decode(frame.data, frame.t)
+        present, into, out = readings(decoder.decode(frame.data, frame.t))
         told.append((into.value, out.value))
         assert present.value == len([target for target in frame.targets if target.resolution_mm])
     assert told.count((1, 0)) == 1
@@ -215,7 +216,8 @@ def test_hostile_scenes_stay_in_bounded_memory_and_give_whole_numbers(seed: int,
             else _person(slot, random.uniform(-1, 1), random.uniform(2, 4))
             for slot in (1, 2, 3)
         ]
-        _, into, out = decoder.decode(encode_frame(targets), number * random.choice([0.0, 0.01, 0.1, 1.0]))
+        now = number * random.choice([0.0, 0.01, 0.1, 1.0])
+        _, into, out = readings(decoder.decode(encode_frame(targets), now))
         assert 0 <= into.value + out.value <= 3
         assert len(decoder._tracker._people) <= MOST_PEOPLE
         assert len(decoder._tracker._sightings) <= MOST_SIGHTINGS

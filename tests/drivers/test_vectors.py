@@ -247,7 +247,7 @@ def test_the_shell_shows_what_a_sound_level_meter_says_under_the_gateways_names(
 ) -> None:
     name, options = DRIVERS[file]
     given = {**options, **vector.get("context", {})}
-    text = vector.get("text", vector.get("hex"))
+    text = str(vector["text"] if "text" in vector else vector["hex"])
     found = list(decode(name, [text], layer=vector["layer"], options=given))
     if "error" in vector:
         assert found == [{"error": vector["error"]}]

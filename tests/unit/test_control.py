@@ -17,7 +17,7 @@ from edgegw.control import CONNECTIONS, REQUEST_BYTES, ControlServer
 from edgegw.problems import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 
 async def echo(request: Mapping[str, Any]) -> Any:
@@ -33,7 +33,7 @@ async def refuse(request: Mapping[str, Any]) -> Any:
     raise GatewayError("EG-SENSOR-UNKNOWN", "there is no sensor 'x'", safe="nothing was changed")
 
 
-async def count(request: Mapping[str, Any]) -> AsyncIterator[int]:
+async def count(request: Mapping[str, Any]) -> AsyncGenerator[int, None]:
     for number in range(request["to"]):
         yield number
 

@@ -159,6 +159,9 @@ class World:
     def documents(self) -> Any:
         raise NotImplementedError
 
+    def microphone(self, *given: Any) -> Any:
+        raise NotImplementedError
+
     def tcp(self, host: str, port: int) -> FakeBus:
         return self.buses.setdefault(f"{host}:{port}", FakeBus())
 
