@@ -6,6 +6,7 @@ import json
 import math
 import tracemalloc
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edgegw.contract.hostile import mangled
@@ -39,11 +40,15 @@ HOSTILE_INPUTS: Final = 1500
 DEEP: Final = 100_000
 
 
-def _heard(decode: Callable[[], Sequence[Outcome]]) -> Sequence[Outcome]:
+def _heard(decode: Callable[[], Sequence[Outcome]], what: object = "") -> Sequence[Outcome]:
+    """What decoding gives; whatever else it raises names the input, `what`."""
     try:
         return decode()
     except FrameError as error:
         return [error]
+    except Exception as error:
+        error.add_note(f"{what!s:.2000}")
+        raise
 
 
 def _seeds(subject: Subject) -> list[bytes]:
@@ -64,7 +69,10 @@ def any_answers_in_a_conversation_give_readings_or_refusals(
             for _ in range(random.randint(0, 3)):
                 now += random.choice((0.0, 0.05, 3.0, 4000.0))
                 for frame in _framed(driver, mangled(random, random.choice(_seeds(subject)))):
-                    found = _heard(lambda f=frame, r=request, n=now: decoder.decode(r, f, n))  # type: ignore[misc]
+                    found = _heard(
+                        partial(decoder.decode, request, frame, now),
+                        f"{request.name}: {frame.hex()}",
+                    )
                     for sentence in unsound(driver, found):
                         yield f"{request.name}: {frame.hex()}: {sentence}"
             if random.randint(0, 1):
@@ -92,7 +100,7 @@ def any_answers_to_a_poll_give_readings_or_refusals(subject: Subject, random: Ra
             words = [random.randint(0, top) for _ in range(block.count)]
             words = [words[0]] * block.count if style == "same" else words
             answers.append(FrameError("no_reply") if style == "none" else words)
-        found = decoder.decode(answers, float(poll))
+        found = _heard(partial(decoder.decode, answers, float(poll)), answers)
         if not found:
             yield f"registers {answers} give nothing, and no reason either"
         for sentence in unsound(driver, found):
@@ -112,8 +120,8 @@ def any_advertisements_give_readings_or_refusals(subject: Subject, random: Rando
         if isinstance(decoder, KeyedAdvertDecoder):
             decoder.rekey(bytearray(random.randbytes(32)))
         found = [
-            *_heard(lambda a=advert, n=now: decoder.decode(a, n)),  # type: ignore[misc]
-            *_heard(lambda n=now: decoder.due(n)),  # type: ignore[misc]
+            *_heard(partial(decoder.decode, advert, now), advert),
+            *_heard(partial(decoder.due, now), advert),
         ]
         for sentence in unsound(driver, found):
             yield f"{advert}: {sentence}"
@@ -144,7 +152,7 @@ def any_documents_give_readings_or_refusals(subject: Subject, random: Random) ->
     for number in range(random.randint(1, 4)):
         body = document(random, random.choice(_seeds(subject)))
         message = Message(body, random.choice(("", "a/b", "\0", "x" * 300)))
-        found = _heard(lambda m=message, n=number: decoder.decode(m, float(n)))  # type: ignore[misc]
+        found = _heard(partial(decoder.decode, message, float(number)), body)
         if not found:
             yield f"{body[:200]!r} gives nothing, and no reason either"
         for sentence in unsound(driver, found):
@@ -183,7 +191,9 @@ def any_samples_and_losses_give_levels_or_refusals(subject: Subject, random: Ran
     for _ in range(random.randint(1, 8)):
         samples = random.randbytes(random.randint(1, 8)) * random.choice((1, 100, 30_000))
         lost = random.choice((0, 0, 1, 48_000, 1 << 64))
-        found = _heard(lambda s=samples, n=lost: decoder.decode(s, n, 0.0))  # type: ignore[misc]
+        found = _heard(
+            partial(decoder.decode, samples, lost, 0.0), f"{len(samples)} bytes behind {lost} lost"
+        )
         for sentence in unsound(driver, found):
             yield f"{len(samples)} bytes of samples behind {lost} lost ones: {sentence}"
 

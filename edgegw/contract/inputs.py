@@ -128,14 +128,8 @@ def a_flipped_bit_is_refused_or_read_as_something_that_can_be(subject: Subject, 
     """A device without a checksum may say anything that it could have said."""
     for fact in subject.facts:
         if fact.layer != "uart-stream":
-            driver = subject.shown(fact.context)
             for data in _flipped(fact.data, MOST_FLIPPED):
-                yield from _told(
-                    subject,
-                    fact.layer,
-                    data,
-                    unsound(driver, subject.outcomes(fact.layer, data, fact.context), strict=False),
-                )
+                yield from _unsound(subject, fact, data)
 
 
 @rule(tries=100)
@@ -148,8 +142,7 @@ def any_bytes_give_readings_or_a_frame_error_and_nothing_else(
         return
     fact = random.choice(facts)
     for data in (mangled(random, fact.data), random.randbytes(random.randint(0, 64))):
-        found = subject.outcomes(fact.layer, data, fact.context)
-        yield from _told(subject, fact.layer, data, unsound(subject.shown(fact.context), found, strict=False))
+        yield from _unsound(subject, fact, data)
 
 
 @rule()
@@ -162,15 +155,11 @@ def the_same_inputs_give_the_same_outcomes_again(subject: Subject, _: Random) ->
                 yield f"{fact.layer} {_shown(fact.data)} gives something else the second time"
 
 
-def _told(subject: Subject, layer: str, data: bytes, sentences: Iterator[str]) -> Iterator[str]:
-    """Sentences with the input that they are about, also where the driver raises."""
-    try:
-        for sentence in sentences:
-            yield f"{layer} {_shown(data)}: {sentence}"
-    except FrameError:
-        raise
-    except Exception as error:  # noqa: BLE001 -- the input that makes a driver fail is what its author needs
-        yield f"driver {subject.name}, {layer} {_shown(data)}: {type(error).__name__}: {error}"
+def _unsound(subject: Subject, fact: Fact, data: bytes) -> Iterator[str]:
+    """What is wrong with what an input gives, with the input."""
+    found = subject.outcomes(fact.layer, data, fact.context)
+    for sentence in unsound(subject.shown(fact.context), found, strict=False):
+        yield f"{fact.layer} {_shown(data)}: {sentence}"
 
 
 def _flipped(data: bytes, most: int = 1 << 16) -> Iterator[bytes]:

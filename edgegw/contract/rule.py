@@ -50,7 +50,8 @@ class Rule(NamedTuple):
         try:
             yield from self.check(subject, random)
         except Exception as error:  # noqa: BLE001 -- that nothing is raised but FrameError is what the suite is for
-            yield f"{type(error).__name__}: {error} (raised while: {self.name})"
+            notes = "; ".join(getattr(error, "__notes__", ()))
+            yield f"{type(error).__name__}: {error} ({notes or 'raised by itself'})"
 
     def __str__(self) -> str:
         return self.name

@@ -42,7 +42,11 @@ class Ear:
     def hear(self, pieces: Iterable[bytes]) -> Ear:
         """Feed all of them."""
         for piece in pieces:
-            self.found += self.framer.feed(piece, self._decode, _refused)
+            try:
+                self.found += self.framer.feed(piece, self._decode, _refused)
+            except Exception as error:
+                error.add_note(f"uart-stream {piece.hex():.2000}")
+                raise
             self.most_pending = max(self.most_pending, len(self.framer._pending))  # noqa: SLF001 -- what it is bounded by
         return self
 

@@ -99,6 +99,12 @@ class Subject:
             # How a layer says that what was typed beside the input does not fit it.
             if str(error).partition(":")[0] in context:
                 return [FrameError("context")]
+            error.add_note(f"{layer} {data.hex()}")
+            raise
+        except Exception as error:
+            error.add_note(
+                f"{layer} {data.hex()}"
+            )  # the input that makes a driver fail is what its author needs
             raise
         if found is None:
             raise ContractError(f"a fact is of a layer that the driver does not know: {layer}")

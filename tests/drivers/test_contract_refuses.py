@@ -254,6 +254,25 @@ def test_almost_every_rule_is_shown_to_refuse_something() -> None:
     assert set(names) - shown == {"any samples and losses give levels or refusals"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "rule"),
+    [
+        ("stream", "tenths = int", "tenths = frame[7] + int", "any stream"),
+        ("ask", "ppm = int", "ppm = frame[7] + int", "in a conversation"),
+        ("poll", "temperature, humidity = answer", "temperature, humidity, _ = answer", "answers to a poll"),
+        ("advert", "data[0] != 1", "data[7] != 1", "any advertisements"),
+        ("message", "isinstance(document, dict)", "document + ''", "any documents"),
+    ],
+)
+def test_a_driver_that_raises_is_told_the_exception_and_the_input(
+    site: Path, kind: str, old: str, new: str, rule: str
+) -> None:
+    found = said(install(site, kind, lambda package: replaced(package / "driver.py", old, new)))
+    (name,) = [name for name in found if rule in name]
+    assert re.search(r"(IndexError|ValueError|TypeError): .* \((.{6,})\)", found[name][0], re.DOTALL)
+    assert "raised by itself" not in found[name][0]
+
+
 def test_what_is_missing_altogether_is_said_in_words(site: Path) -> None:
     with pytest.raises(contract.ContractError, match=r"sample\.toml"):
         install(site, "stream", lambda package: (package / "sample.toml").unlink())
