@@ -20,7 +20,7 @@ class Reason(NamedTuple):
     """A reason that was counted: how often, what it means (empty where only its driver knows), what to do about it."""
 
     name: str
-    count: int
+    times: int
     meaning: str
     todo: str
 

@@ -1,16 +1,23 @@
 """Print data on stdout and talk on stderr: JSON for scripts, tables for people, plain lines for pipes."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgegw.cli.options import Options
 from edgegw.problems import printable
 
+if TYPE_CHECKING:
+    from edgegw.probe.progress import Said
+
 # The narrowest terminal that is still common; tables fit into it.
 WIDTH = 80
+# Cells of a progress bar.
+BAR = 20
 
 
 def document(value: Any) -> None:
@@ -41,6 +48,36 @@ def step(options: Options, value: str) -> None:
     elif not options.quiet:
         shown = printable(value)[: WIDTH - 1]
         print(f"\r{shown.ljust(WIDTH - 1)}\r", end="", file=sys.stderr, flush=True)  # noqa: T201 -- talk, not data
+
+
+@contextlib.contextmanager
+def progress(options: Options) -> Iterator["Said"]:
+    """Show how far something is while the context lasts: a bar on a terminal, elsewhere a line for each new thing."""
+    last = ""
+
+    def said(text: str, share: float = 0.0, detail: str = "") -> None:
+        nonlocal last
+        if sys.stderr.isatty():
+            full = round(BAR * min(1.0, max(0.0, share)))
+            step(options, f"[{'#' * full}{'.' * (BAR - full)}] {f'{text}, {detail}' if detail else text}")
+        elif text != last:
+            say(options, f"{text} …")
+        last = text
+
+    try:
+        yield said
+    finally:
+        if last and sys.stderr.isatty():
+            step(options, "")
+
+
+def hanging(head: str, value: str) -> None:
+    """A paragraph for a terminal, its lines indented as far as `head` is long."""
+    indent = " " * len(head)
+    lines = textwrap.wrap(
+        printable(value), WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+    )
+    text("\n".join(lines))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:

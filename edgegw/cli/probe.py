@@ -1,9 +1,7 @@
-"""`edgegw sensors scan` and `sensors probe`: what hangs on this box, and which driver reads it."""
+"""`edgegw sensors probe`: which device is it, and the drop-in that reads it."""
 
 # ruff: noqa: PLC0415 -- a command imports what it needs when it runs: --help starts at once
 
-import ipaddress
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,159 +14,96 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgegw.config import Config
-    from edgegw.ports.errors import PortError
+    from edgegw.probe.candidates import Wish
     from edgegw.probe.find import Target
     from edgegw.probe.guess import Guess
 
+# Guesses that are shown for one device; the others are counted.
+MOST_SHOWN = 4
 
-def scan(
+
+def probe(
     options: Options,
-    bluetooth: Annotated[
-        bool, typer.Option("--bluetooth/--no-bluetooth", help="Listen for Bluetooth tags, for 10 s.")
-    ] = True,
-    modbus: Annotated[bool, typer.Option("--modbus", help="Ask for Modbus devices on free ports.")] = False,
-    network: Annotated[
+    where: Annotated[
         str,
-        typer.Option(
-            "--network",
-            metavar="CIDR",
-            help="Ask these hosts for JSON, as 192.168.4.0/24.",
+        typer.Argument(
+            metavar="WHERE",
+            help="A serial port; HOST:PORT; http://HOST; mqtt://HOST; a Bluetooth address; plughw:CARD=….",
             show_default=False,
         ),
+    ],
+    *,
+    ask: Annotated[
+        bool, typer.Option("--ask/--listen", help="Ask devices for data too, or only listen.")
+    ] = True,
+    driver: Annotated[
+        str, typer.Option("--driver", metavar="D", help="Try only this driver.", show_default=False)
     ] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            metavar="KEY=VALUE",
+            help="Try only this, as profile=xy-md02.",
+            show_default=False,
+        ),
+    ] = None,
+    unit: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--unit",
+            metavar="N",
+            min=1,
+            max=255,
+            help="Only this Modbus unit; repeat it.",
+            show_default=False,
+        ),
+    ] = None,
+    write: Annotated[
+        str,
+        typer.Option(
+            "--write", metavar="ID", help="Write a drop-in for a sensor of this id.", show_default=False
+        ),
+    ] = "",
+    setup: Annotated[
+        bool, typer.Option("--allow-setup", help="In the drop-in: the gateway may start and set the device.")
+    ] = False,
 ) -> Exit:
-    """Find what hangs on this box: ports, Modbus units, Bluetooth tags, JSON devices.
+    """Guess which device is there, and show the drop-in for it.
 
-    Only --modbus and --network send anything, and only requests for data.
+    On a serial port it listens first, then asks for data as each driver does. Nothing is changed in a device.
     """
-    from edgegw.probe.ports import serial_ports
+    from edgegw.probe.find import find, nothing, target
+    from edgegw.probe.guess import devices
 
-    settings = _settings(options)
-    hosts = _hosts(network)
-    ports = serial_ports(settings.sensor if settings else {})
-    found: dict[str, Any] = {"serial": [each._asdict() for each in ports]}
-    troubles: dict[str, str] = {}
-    if bluetooth:
-        found["bluetooth"] = _bluetooth(options, troubles)
-    if modbus:
-        found["modbus"] = _modbus(options, [each.name for each in ports if not each.sensors], troubles)
-    if network:
-        found["network"] = _network(options, hosts)
+    settings = configured(options)
+    wish = _wish(driver, option or [], unit or [])
+    wanted = target(where)
+    _refuse_used(settings, wanted)
+    _refuse_taken(options, write)
+    adapter = settings.bluetooth.adapter if settings else ""
+    with printing.progress(options) as said:
+        found = find(wanted, said, ask=ask, wish=wish, adapter=adapter)
+    if not found:
+        raise nothing(wanted)
+    best = devices(found)
+    drops = _drops(write or "ID", best, found, wanted.keys, setup=setup)
     if options.json:
-        printing.document({**found, "troubles": troubles})
+        shown = {id(guess): text for guess, (_, text) in zip(best, drops, strict=True)}
+        printing.document([{**guess.as_dict(), "toml": shown.get(id(guess), "")} for guess in found])
     else:
-        _show_found(found)
-        for what, text in troubles.items():
-            printing.say(options, f"{what}: {text}")
-    free = [each.name for each in ports if not each.sensors]
-    if free:
-        printing.say(options, f"next: edgegw sensors probe {free[0]}")
-    elif not ports:
-        printing.say(
-            options, "no serial port: plug an adapter in; `dmesg | tail` says what the kernel thinks of it"
-        )
+        _show(best, found)
+    if write:
+        _write(options, settings, drops)
+    elif not options.json:
+        for _, text in drops:
+            printing.text(f"\n{text.rstrip()}")
+    _say_next(options, where, write, best, drops)
     return Exit.DONE
 
 
-def _hosts(network: str) -> list[str]:
-    """The addresses of a network; GatewayError for none, or too many."""
-    from edgegw.probe.network import MOST_HOSTS
-
-    if not network:
-        return []
-    try:
-        found = ipaddress.ip_network(network, strict=False)
-    except ValueError as error:
-        raise GatewayError("EG-USAGE", f"--network {network}: {error}") from None
-    if found.num_addresses > MOST_HOSTS:
-        raise GatewayError("EG-USAGE", f"--network {network} has more than {MOST_HOSTS} addresses")
-    return [str(host) for host in found.hosts()] or [str(found.network_address)]
-
-
-def _bluetooth(options: Options, troubles: dict[str, str]) -> list[dict[str, Any]]:
-    import asyncio
-
-    from edgegw.ports.errors import PortError
-    from edgegw.probe import radio
-
-    printing.say(options, f"listening for Bluetooth tags, {radio.LISTEN_S:.0f} s …")
-    try:
-        return [each.as_dict() for each in asyncio.run(radio.listen())]
-    except PortError as error:
-        troubles["bluetooth"] = _said(error)
-        return []
-
-
-def _modbus(options: Options, ports: "Sequence[str]", troubles: dict[str, str]) -> list[dict[str, Any]]:
-    import asyncio
-
-    from edgegw.ports.errors import PortError
-    from edgegw.probe import modbus
-
-    found = []
-    for port in ports:
-        printing.say(options, f"asking for Modbus devices on {port} …")
-        try:
-            found += [
-                {"port": port, **each.as_dict()} for each in asyncio.run(modbus.ask(port, lambda _: None))
-            ]
-        except PortError as error:
-            troubles[port] = _said(error)
-    return found
-
-
-def _network(options: Options, hosts: "Sequence[str]") -> list[dict[str, Any]]:
-    import asyncio
-
-    from edgegw.probe import network
-
-    printing.say(options, f"asking {printing.of(len(hosts), 'host', 'hosts')} …")
-    said = _teller(options)
-    return [{"url": url, **guess.as_dict()} for url, guess in asyncio.run(network.sweep(hosts, said))]
-
-
-def _said(error: "PortError") -> str:
-    return f"{error.why} {error.todo}".strip()
-
-
-def _teller(options: Options) -> Callable[[str], None]:
-    """Tells what is being tried, each thing once; on a terminal in one line."""
-    last = ""
-
-    def tell(text: str) -> None:
-        nonlocal last
-        if text != last:
-            last = text
-            printing.step(options, f"{text} …")
-
-    return tell
-
-
-def _show_found(found: dict[str, Any]) -> None:
-    printing.table(
-        ("port", "what", "sensor"),
-        [(each["name"], each["what"], ", ".join(each["sensors"]) or "free") for each in found["serial"]],
-    )
-    for kind, place in (("bluetooth", "address"), ("modbus", "port"), ("network", "url")):
-        rows = []
-        for each in found.get(kind, ()):
-            best = (each["guesses"] or [None])[0] if kind == "bluetooth" else each
-            if best is not None:
-                rows.append((str(each[place]), _name(best), best["sure"], _values(best)))
-        printing.table((place, "driver", "sure", "values"), rows)
-
-
-def _name(guess: dict[str, Any]) -> str:
-    unit = f" unit={guess['unit']}" if guess["unit"] is not None else ""
-    keys = (f"{key}={value}" for key, value in guess["options"].items() if key not in {"address", "url"})
-    return " ".join((guess["driver"], *keys)) + unit
-
-
-def _values(guess: dict[str, Any]) -> str:
-    return " ".join(f"{each['quantity']} {printing.number(each['value'])}" for each in guess["readings"])
-
-
-def _settings(options: Options) -> "Config | None":
+def configured(options: Options) -> "Config | None":
     """The configuration; None when there is none yet, as on a new box."""
     from edgegw import config
 
@@ -180,69 +115,23 @@ def _settings(options: Options) -> "Config | None":
         raise
 
 
-def probe(
-    options: Options,
-    where: Annotated[
-        str,
-        typer.Argument(
-            metavar="PORT",
-            help="A serial port; or HOST:PORT (Modbus TCP), http://HOST, a Bluetooth address.",
-            show_default=False,
-        ),
-    ],
-    ask: Annotated[
-        bool, typer.Option("--ask/--listen", help="Ask devices for data too, or only listen.")
-    ] = True,
-    driver: Annotated[
-        str, typer.Option("--driver", metavar="D", help="Try only this driver.", show_default=False)
-    ] = "",
-    write: Annotated[
-        str,
-        typer.Option(
-            "--write", metavar="ID", help="Write a drop-in for a sensor of this id.", show_default=False
-        ),
-    ] = "",
-) -> Exit:
-    """Guess which device is there, with its driver and line settings.
-
-    On a serial port it listens first, then asks for data as each driver does. Nothing is changed in a device.
-    """
-    from edgegw.probe.find import find, target
-
-    settings = _settings(options)
-    _refuse_unknown(driver)
-    wanted = target(where)
-    _refuse_used(settings, wanted)
-    found = find(wanted, _teller(options), ask=ask, only=driver)
-    if not found:
-        raise GatewayError(
-            "EG-SENSOR-NO-ANSWER",
-            f"no driver recognises what is on {where}",
-            todo=(
-                "check power, and that RX and TX (or A and B) are not swapped",
-                "edgegw drivers list: is there a driver for the device?",
-            ),
-        )
-    if options.json:
-        printing.document([each.as_dict() for each in found])
-    else:
-        _show(found)
-    if write:
-        _write(options, settings, write, wanted.keys, found[0])
-    else:
-        printing.say(options, f"next: edgegw sensors probe {where} --write ID")
-    return Exit.DONE
-
-
-def _refuse_unknown(driver: str) -> None:
-    """GatewayError when there is no such driver."""
+def _wish(driver: str, option: "Sequence[str]", units: "Sequence[int]") -> "Wish":
+    """What the person knows already; GatewayError for a driver that there is not, or words that are no option."""
     from edgegw import registry
+    from edgegw.probe.candidates import Wish
 
     try:
         if driver:
             registry.load(driver)
     except registry.DriverError as error:
         raise GatewayError("EG-DRIVER-UNKNOWN", str(error)) from None
+    given = {}
+    for word in option:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise GatewayError("EG-USAGE", f"--option wants KEY=VALUE, not {word!r}")
+        given[key] = value
+    return Wish(driver, given, units)
 
 
 def _refuse_used(settings: "Config | None", wanted: "Target") -> None:
@@ -262,35 +151,110 @@ def _refuse_used(settings: "Config | None", wanted: "Target") -> None:
             )
 
 
-def _show(found: "Sequence[Guess]") -> None:
-    """A row for each guess."""
-    rows = []
-    for guess in found:
-        values = (f"{name} {printing.number(each.value)}" for name, each in guess.sample.items())
-        how = " ".join(f"{key}={value}" for key, value in guess.options.items())
-        unit = f" unit {guess.unit}" if guess.unit is not None else ""
-        line = f"{guess.line.baudrate} baud{unit}" if guess.line else ""
-        rows.append(
-            (f"{guess.driver} {how}".strip(), str(guess.sureness), line, " ".join(values), guess.about)
+def _refuse_taken(options: Options, name: str) -> None:
+    """GatewayError for an id that no sensor can have, or whose drop-in exists: said before the search, not after."""
+    import re
+
+    from edgegw.config.models import ID
+
+    if not name:
+        return
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise GatewayError("EG-USAGE", f"--write {name}: an id is made of {ID}")
+    file = _file(options, name)
+    if file.exists():
+        raise GatewayError(
+            "EG-REFUSED",
+            f"{file} is there already",
+            why="It may hold a sensor that somebody configured.",
+            todo=("give the sensor another id", f"or remove it first: rm {file}"),
+            safe="nothing was changed",
         )
-    printing.table(("driver", "sure", "line", "values", "because"), rows)
 
 
-def _write(
-    options: Options, settings: "Config | None", name: str, where: "Mapping[str, Any]", guess: "Guess"
-) -> None:
-    """A drop-in beside the configuration, checked before it stays."""
+def _show(best: "Sequence[Guess]", found: "Sequence[Guess]") -> None:
+    """Each device with its best guess, then what would fit too."""
+    from edgegw.probe import dropin
+    from edgegw.probe.guess import spelt
+
+    for guess in best:
+        others = [each for each in found if each is not guess and each.unit == guess.unit]
+        for each in [guess, *others[:MOST_SHOWN]]:
+            printing.text(f"{'' if each is guess else 'or: '}{each.shown}: {each.sureness}")
+            line = f"{spelt(each.line)}" if each.line else ""
+            unit = f"unit {each.unit}" if each.unit is not None else ""
+            rows = [
+                ("because", each.about),
+                ("line", ", ".join(filter(None, (line, unit)))),
+                ("says", dropin.said(each)),
+                *(("note", text) for text in each.notices),
+            ]
+            for name, text in rows:
+                if text:
+                    printing.hanging(f"  {name:<8} ", text)
+        if len(others) > MOST_SHOWN:
+            printing.text(f"or: {len(others) - MOST_SHOWN} more (--json lists them)")
+
+
+def _drops(
+    name: str,
+    best: "Sequence[Guess]",
+    found: "Sequence[Guess]",
+    where: "Mapping[str, Any]",
+    *,
+    setup: bool,
+) -> list[tuple[str, str]]:
+    """The id and the drop-in for each device: several on one line have their unit behind the id."""
+    from edgegw.probe import dropin
+
+    made = []
+    for guess in best:
+        one = name if len(best) == 1 else f"{name}-{guess.unit}"
+        others = [each for each in found if each is not guess and each.unit == guess.unit][:MOST_SHOWN]
+        made.append((one, dropin.text(one, where, guess, others, setup=setup)))
+    return made
+
+
+def _file(options: Options, name: str) -> Any:
+    from edgegw import config
+
+    return (options.config or config.DEFAULT_FILE).parent / "conf.d" / f"{name}.toml"
+
+
+def _write(options: Options, settings: "Config | None", drops: "Sequence[tuple[str, str]]") -> None:
+    """Drop-ins beside the configuration, each checked before it stays."""
     from edgegw import config
     from edgegw.probe import dropin
 
     main = options.config or config.DEFAULT_FILE
-    keys: dict[str, Any] = {"driver": guess.driver, **where}
-    if guess.unit is not None:
-        keys["unit"] = guess.unit
-    keys |= guess.options
-    file = main.parent / "conf.d" / f"{name}.toml"
-    text = dropin.table(name, keys, f"{guess.driver}: {guess.about} ({guess.sureness})")
-    # Without a configuration yet, the drop-in is checked by itself.
-    check = (lambda: config.load(main)) if settings else (lambda: config.load(file, role="drop-in"))
-    dropin.write(file, text, check)
-    printing.say(options, f"wrote {file}; next: systemctl reload edgegw, then: edgegw sensors test {name}")
+    for name, text in drops:
+        file = _file(options, name)
+
+        def check(file: Any = file) -> object:
+            # Without a configuration yet, the drop-in is checked by itself.
+            return config.load(main) if settings else config.load(file, role="drop-in")
+
+        dropin.write(file, text, check)
+        printing.say(options, f"wrote {file}")
+
+
+def _say_next(
+    options: Options, where: str, write: str, best: "Sequence[Guess]", drops: "Sequence[tuple[str, str]]"
+) -> None:
+    """What the technician types now."""
+    names = [name for name, _ in drops]
+    if len(best) > 1:
+        printing.say(options, f"{len(best)} devices are on this line; --unit N takes one of them")
+    if not write:
+        setup = " --allow-setup" if any(guess.wants_setup for guess in best) else ""
+        printing.say(options, f"next: edgegw sensors probe {where} --write ID{setup}")
+        return
+    for name, guess in zip(names, best, strict=True):
+        if guess.secret:
+            key = _file(options, name).with_suffix(f".{guess.secret}")
+            printing.say(options, f"next: write the {guess.secret}, 32 hexadecimal digits, into {key}")
+            printing.say(options, f"      chown edgegw {key}; chmod 0600 {key}")
+    printing.say(options, "next: edgegw check")
+    printing.say(options, "      systemctl reload edgegw")
+    for name in names:
+        printing.say(options, f"      edgegw sensors test {name}")

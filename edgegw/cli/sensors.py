@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgegw.cli import printing, probe
+from edgegw.cli import printing, probe, scan
 from edgegw.cli.options import Options, command, group
 from edgegw.problems import Exit, GatewayError
 
@@ -128,7 +128,7 @@ def read_now(
 
 
 command(app, "list")(listed)
-command(app, "scan")(probe.scan)
+command(app, "scan")(scan.scan)
 command(app, "probe")(probe.probe)
 command(app, "show")(show)
 command(app, "test")(read_now)

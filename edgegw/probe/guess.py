@@ -22,6 +22,10 @@ SURE_SHARE: Final = 0.8
 MOST_SHOWN: Final = 32
 
 
+#: Options that say where a device is, not what it is.
+PLACES: Final = frozenset(("address", "device", "server", "topic", "url"))
+
+
 class Sureness(StrEnum):
     """How sure a guess is, from most to least."""
 
@@ -35,7 +39,8 @@ class Guess:
     """A driver under which the device makes sense.
 
     `options` are the driver's, `line` the serial settings (None on a network), `unit` the Modbus address (None
-    elsewhere). `sample` holds readings by quantity; `about` says what it rests on.
+    elsewhere). `sample` holds readings by quantity; `about` says what it rests on. `notices` is what the device made
+    known, `secret` the option that has to be given (a key) before it says more.
     """
 
     driver: str
@@ -45,6 +50,19 @@ class Guess:
     line: SerialLine | None = None
     unit: int | None = None
     sample: Mapping[str, Reading] = field(default_factory=dict)
+    notices: Sequence[str] = ()
+    secret: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Driver and options in one line, without what says where it is."""
+        named = (f"{key} = {value}" for key, value in self.options.items() if key not in PLACES)
+        return ", ".join((self.driver, *named))
+
+    @property
+    def wants_setup(self) -> bool:
+        """Whether the device says that it has to be started or set first."""
+        return any("allow_setup" in text for text in self.notices)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -54,13 +72,30 @@ class Guess:
             "options": dict(self.options),
             "sure": str(self.sureness),
             "about": self.about,
-            "line": f"{line.baudrate} {line.bytesize}{line.parity}{line.stopbits}" if line else None,
+            "line": spelt(line) if line else None,
             "unit": self.unit,
             "readings": [
                 {"quantity": name, "value": each.value, "unit": each.quantity.unit}
                 for name, each in self.sample.items()
             ],
+            "notices": list(self.notices),
         }
+
+
+def spelt(line: SerialLine) -> str:
+    """Line settings as people write them: `9600 8N1`."""
+    return f"{line.baudrate} {line.bytesize}{line.parity}{line.stopbits}"
+
+
+def devices(guesses: Sequence[Guess]) -> list[Guess]:
+    """The best guess for each device among guesses that stand best first: a line of Modbus has several."""
+    found: dict[int | None, Guess] = {}
+    for each in guesses:
+        found.setdefault(each.unit, each)
+    best = next(iter(found.values()), None)
+    if best is None or best.unit is None:
+        return [best] if best is not None else []
+    return sorted((each for unit, each in found.items() if unit is not None), key=lambda each: each.unit or 0)
 
 
 def best_first(guesses: Iterable[Guess]) -> list[Guess]:
@@ -113,4 +148,5 @@ def heard(
     else:
         sureness = Sureness.LIKELY if share >= SURE_SHARE / 2 else Sureness.POSSIBLE
     about = f"{frames} good frames, {share:.0%} of {total} bytes"
-    return Guess(name, options, sureness, about, driver.line, None, sample)
+    notices = {each.name: each.text for each in outcomes if isinstance(each, Notice)}
+    return Guess(name, options, sureness, about, driver.line, None, sample, tuple(notices.values()))

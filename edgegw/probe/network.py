@@ -10,11 +10,15 @@ from urllib.parse import urlsplit
 from edgegw.driver import FrameError, Message, MessageDriver, Pull
 from edgegw.ports.errors import PortError
 from edgegw.ports.http.fetch import fetch
-from edgegw.probe.candidates import candidates
+from edgegw.probe.candidates import ANYTHING, candidates
 from edgegw.probe.guess import Guess, Sureness, best_first, sampled
+from edgegw.probe.progress import unsaid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from edgegw.probe.candidates import Wish
+    from edgegw.probe.progress import Said
 
 # A device of the same network answers within milliseconds, a slow camera within two seconds.
 ANSWER_S: Final = 3.0
@@ -24,7 +28,7 @@ MOST_HOSTS: Final = 256
 AT_ONCE: Final = 16
 
 
-async def look(url: str, said: Callable[[str], None]) -> list[Guess]:
+async def look(url: str, said: Said, wish: Wish = ANYTHING) -> list[Guess]:
     """What serves a document at `url`; a bare `http://HOST` is asked for each path that a driver knows.
 
     Raises PortError when nothing answers at all.
@@ -33,34 +37,37 @@ async def look(url: str, said: Callable[[str], None]) -> list[Guess]:
     bare = parts.path in {"", "/"} and not parts.query
     urls = [f"{url.rstrip('/')}{path}" for path in _paths()] if bare else [url]
     trouble: PortError | None = None
-    for each in urls:
-        said(f"fetching {each}")
+    for done, each in enumerate(urls):
+        said(f"fetching {each}", done / len(urls))
         try:
             body = await fetch(Pull(each, ANSWER_S))
         except PortError as error:
             trouble = error
             continue
         trouble = None
-        if found := recognised(each, body):
+        if found := recognised(each, body, wish):
             return found
     if trouble is not None:
         raise trouble
     return []
 
 
-async def sweep(hosts: Sequence[str], said: Callable[[str], None]) -> list[tuple[str, Guess]]:
+async def sweep(hosts: Sequence[str], said: Said) -> list[tuple[str, Guess]]:
     """The devices among these hosts (at most MOST_HOSTS), as (URL, guess)."""
     free = asyncio.Semaphore(AT_ONCE)
     found: list[tuple[str, Guess]] = []
+    asked = 0
 
     async def one(host: str) -> None:
+        nonlocal asked
         async with free:
+            said("asking each address for a document", asked / len(hosts), host)
+            asked += 1
             try:
-                guesses = await look(f"http://{host}", lambda _: None)
+                guesses = await look(f"http://{host}", unsaid)
             except PortError:
                 return
         if guesses:
-            said(f"{host} answers")
             found.append((str(guesses[0].options["url"]), guesses[0]))
 
     async with asyncio.TaskGroup() as group:
@@ -69,10 +76,10 @@ async def sweep(hosts: Sequence[str], said: Callable[[str], None]) -> list[tuple
     return sorted(found, key=lambda each: each[0])
 
 
-def recognised(url: str, body: bytes) -> list[Guess]:
+def recognised(url: str, body: bytes, wish: Wish = ANYTHING) -> list[Guess]:
     """The drivers that read a document, the one with most values first. Pure."""
     found: list[Guess] = []
-    for name, options, driver in candidates(MessageDriver):
+    for name, options, driver in candidates(MessageDriver, wish):
         if not isinstance(driver, MessageDriver) or not driver.paths:
             continue
         try:
@@ -81,7 +88,7 @@ def recognised(url: str, body: bytes) -> list[Guess]:
             continue
         # A running total gives its first reading with the second document: the map fits all the same.
         sureness = Sureness.SURE if sample else Sureness.LIKELY
-        about = f"its document has {len(sample)} values"
+        about = f"its document has {len(sample)} value{'s' if len(sample) != 1 else ''}"
         found.append(Guess(name, {**options, "url": url}, sureness, about, sample=sample))
     best = best_first(found)
     if len(best) > 1 and best[0].sureness is Sureness.SURE:

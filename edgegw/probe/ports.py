@@ -52,6 +52,15 @@ def serial_ports(sensors: Mapping[str, Sensor]) -> list[SerialPortFound]:
     return sorted(found)
 
 
+def stable_name(port: str) -> str:
+    """The name of a port that stays when adapters move, where udev made one for what the kernel calls `port`.
+
+    Whoever named the port otherwise keeps that name.
+    """
+    stable = {**_links(BY_PATH), **_links(BY_ID)}
+    return port if Path(port).is_symlink() else stable.get(os.path.realpath(port), port)
+
+
 def _links(folder: Path) -> dict[str, str]:
     """Names by the device they lead to; nothing where udev made none."""
     try:

@@ -59,10 +59,14 @@ def recognised(neighbour: Neighbour) -> list[Guess]:
             sample = sampled(driver.decoder().decode(advert, 0.0))
         except FrameError as error:
             if error.reason == "key_missing":
-                about = "encrypted: it needs its key"
-                found.append(Guess(name, options, Sureness.LIKELY, about))
+                about = "it is encrypted: the key is in its maker's app, and says the rest"
+                secret = next(iter(registry.secrets(name)), "")
+                found.append(Guess(name, options, Sureness.LIKELY, about, secret=secret))
             continue
         if sample:
-            about = f"{len(sample)} values in {neighbour.count} advertisements"
+            heard = f"{neighbour.count} advertisement{'s' if neighbour.count != 1 else ''}"
+            about = (
+                f"heard {heard}, {neighbour.rssi} dBm{f', named {neighbour.name}' if neighbour.name else ''}"
+            )
             found.append(Guess(name, options, Sureness.SURE, about, sample=sample))
     return best_first(found)

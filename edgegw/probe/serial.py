@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgegw.config import Sensor
 from edgegw.driver import AskDriver, StreamDriver
 from edgegw.once import read_once
 from edgegw.ports.errors import PortError
-from edgegw.probe.candidates import candidates
+from edgegw.probe.candidates import ANYTHING, candidates
 from edgegw.probe.guess import Guess, Sureness, heard
 from edgegw.reading import QUANTITIES, Reading
+from edgegw.reasons import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edgegw.clock import Clock
+    from edgegw.config.kinds import Address
     from edgegw.driver import SerialLine
-    from edgegw.probe.candidates import Candidate
-    from edgegw.sensing.wires import Wires
+    from edgegw.probe.candidates import Candidate, Wish
+    from edgegw.probe.progress import Said
+    from edgegw.sensing.wires import Port, Wires
 
 #: How long one line setting is listened to: the slowest talker (Plantower) says a frame each 2.3 s.
 LISTEN_S: Final = 5.0
@@ -30,21 +33,29 @@ ASK_S: Final = 4.0
 MOST_BYTES: Final = 256 * 1024
 
 
-async def listen(
-    port: Path, wires: Wires, clock: Clock, said: Callable[[str], None], only: str = ""
-) -> list[Guess]:
-    """What talks by itself on the port, by listening at each line setting that a driver knows; PortError.
+class Wire(NamedTuple):
+    """Where a device hangs: a serial port, or the raw TCP port of a serial server or of the device itself."""
+
+    port: Path | None = None
+    host: Address | None = None
+
+
+async def listen(wire: Wire, wires: Wires, clock: Clock, said: Said, wish: Wish = ANYTHING) -> list[Guess]:
+    """What talks by itself there, by listening at each line setting that a driver knows; PortError.
+
+    Behind a host the line settings are somebody else's matter: it is listened to once.
 
     It stops at the first setting under which a driver is sure.
     """
-    lines: dict[SerialLine, list[Candidate]] = {}
-    for each in candidates(StreamDriver, only):
+    lines: dict[SerialLine | None, list[Candidate]] = {}
+    for each in candidates(StreamDriver, wish):
         if isinstance(each.driver, StreamDriver):
-            lines.setdefault(each.driver.line, []).append(each)
+            lines.setdefault(each.driver.line if wire.port is not None else None, []).append(each)
     found: list[Guess] = []
-    for line, drivers in lines.items():
-        said(f"listening at {line.baudrate} baud")
-        chunks = await _bytes(port, line, wires, clock, drivers)
+    often = sorted(lines.items(), key=lambda each: -len(each[1]))  # most sensors talk at 9600 baud
+    for done, (line, drivers) in enumerate(often):
+        said("listening" + (f" at {line.baudrate} baud" if line else ""), done / len(often))
+        chunks = await _bytes(wire, line, wires, clock, drivers)
         found += _guesses(drivers, chunks)
         if any(guess.sureness is Sureness.SURE for guess in found):
             break
@@ -60,7 +71,7 @@ def _guesses(drivers: Sequence[Candidate], chunks: Sequence[tuple[bytes, float]]
 
 
 async def _bytes(
-    port: Path, line: SerialLine, wires: Wires, clock: Clock, drivers: Sequence[Candidate]
+    wire: Wire, line: SerialLine | None, wires: Wires, clock: Clock, drivers: Sequence[Candidate]
 ) -> list[tuple[bytes, float]]:
     """What comes within LISTEN_S, or until a driver is sure."""
     chunks: list[tuple[bytes, float]] = []
@@ -76,7 +87,12 @@ async def _bytes(
             more.clear()
             await more.wait()
 
-    reading = asyncio.ensure_future(wires.serial(str(port), line, on_data, lambda: None).run())
+    if wire.host is not None:
+        port: Port = wires.socket(wire.host.host, wire.host.port, on_data, lambda: None)
+    else:
+        assert line is not None
+        port = wires.serial(str(wire.port), line, on_data, lambda: None)
+    reading = asyncio.ensure_future(port.run())
     tasks = [reading, asyncio.ensure_future(enough()), asyncio.ensure_future(clock.sleep(LISTEN_S))]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -91,28 +107,40 @@ async def _bytes(
     return chunks
 
 
-async def ask(port: Path, clock: Clock, said: Callable[[str], None], only: str = "") -> list[Guess]:
-    """What answers on the port, by asking as each driver asks; only requests for data go out, nothing is set.
+async def ask(wire: Wire, clock: Clock, said: Said, wish: Wish = ANYTHING) -> list[Guess]:
+    """What answers there, by asking as each driver asks; only requests for data go out, nothing is set.
 
     It stops at the first driver that gets readings.
     """
     found: list[Guess] = []
-    for name, options, driver in candidates(AskDriver, only):
-        if not isinstance(driver, AskDriver):
-            continue
-        shown = " ".join(f"{key}={value}" for key, value in options.items())
-        said(f"asking as {name} {shown}".rstrip())
-        sensor = Sensor(driver=name, port=port, interval=1.0, stale_after=ASK_S, options=options)
-        (answer,) = await read_once({name: sensor}, clock, ASK_S)
-        readings = {
-            each["quantity"]: Reading(QUANTITIES[each["quantity"]], each["value"])
-            for each in answer["readings"]
-        }
-        if readings:
-            about = f"it answered with {len(readings)} values"
-            return [Guess(name, options, Sureness.SURE, about, driver.line, None, readings)]
-        if "answer_ms" in answer:
-            reasons = ", ".join(reason for reason in answer["errors"] if reason != "no_reply")
-            about = f"it answered, without a value: {reasons or 'no reason given'}"
-            found.append(Guess(name, options, Sureness.LIKELY, about, driver.line))
+    tried = candidates(AskDriver, wish)
+    for done, each in enumerate(tried):
+        said(f"asking as {each.shown}", done / len(tried))
+        guess = await _asked(each, wire, clock)
+        if guess is not None and guess.sureness is Sureness.SURE:
+            return [guess]
+        found += [guess] if guess is not None else []
     return found
+
+
+async def _asked(candidate: Candidate, wire: Wire, clock: Clock) -> Guess | None:
+    """What one driver gets from the device; None when nothing in it is an answer."""
+    name, options, driver = candidate
+    assert isinstance(driver, AskDriver)
+    sensor = Sensor(
+        driver=name, port=wire.port, host=wire.host, interval=1.0, stale_after=ASK_S, options=options
+    )
+    line = driver.line if wire.port is not None else None
+    (answer,) = await read_once({name: sensor}, clock, ASK_S)
+    readings = {
+        each["quantity"]: Reading(QUANTITIES[each["quantity"]], each["value"]) for each in answer["readings"]
+    }
+    notices = tuple(answer.get("notices", {}).values())
+    if readings:
+        about = f"it answered with {len(readings)} {'value' if len(readings) == 1 else 'values'}"
+        return Guess(name, options, Sureness.SURE, about, line, None, readings, notices)
+    if "answer_ms" not in answer:
+        return None
+    why = [meaning(reason)[0] or reason for reason in answer["errors"] if reason != "no_reply"]
+    about = f"it answered, without a value: {'; '.join(why) or 'no reason given'}"
+    return Guess(name, options, Sureness.LIKELY, about, line, notices=notices)

@@ -63,7 +63,7 @@ def test_a_word_of_a_foreign_driver_has_no_meaning_here() -> None:
 
 def test_the_most_frequent_reason_comes_first() -> None:
     found = reasons.explained({"crc": 2, "no_reply": 40})
-    assert [(each.name, each.count) for each in found] == [("no_reply", 40), ("crc", 2)]
+    assert [(each.name, each.times) for each in found] == [("no_reply", 40), ("crc", 2)]
     assert found[0].as_dict()["todo"].startswith("check power")
 
 

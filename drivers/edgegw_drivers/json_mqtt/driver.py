@@ -10,7 +10,7 @@ from edgegw.driver import Login, Subscription
 from edgegw_drivers.json_map.driver import JsonDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 # MQTT 5.0 §1.5.4: the longest text there is.
 LONGEST_TOPIC: Final = 65535
@@ -33,11 +33,6 @@ class JsonMqtt(JsonDriver):
     )
     user: str = field(default="", metadata={"doc": "name at the broker"})
     password: str = field(default="", repr=False, metadata={"doc": "password at the broker", "secret": True})
-
-    @classmethod
-    def candidates(cls) -> Sequence[Mapping[str, Any]]:
-        """None: what stands on a broker is only known from its topics."""
-        return ()
 
     def __post_init__(self) -> None:
         """ValueError for a broker or topic that cannot be, or options that do not fit together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from edgegw.driver import Discovery, FrameError, Reading
@@ -46,7 +47,7 @@ class Found(NamedTuple):
     """One device: the profile that reads it best (empty for none), its line (None on a network), its address.
 
     `readings` are what it says with that profile, `identity` who it says that it is; `others` are profiles that
-    fit as well.
+    fit as well, and `alternatives` what it says with each of them.
     """
 
     profile: str
@@ -56,6 +57,7 @@ class Found(NamedTuple):
     sure: Sure
     identity: str = ""
     others: tuple[str, ...] = ()
+    alternatives: Mapping[str, Sequence[Reading]] = MappingProxyType({})
 
 
 class Progress(NamedTuple):
@@ -237,8 +239,8 @@ class _Search:
             for block in driver.identity_blocks()
         ]
         identity = driver.identity(answers) if answers else ""
-        others = tuple(name for also, _, _, name, _ in fits[1:] if also >= Sure.LIKELY)
-        return Found(best, line, unit, readings, sure, identity, others)
+        others = {name: said for also, _, _, name, said in fits[1:] if also >= Sure.LIKELY}
+        return Found(best, line, unit, readings, sure, identity, tuple(others), others)
 
 
 def _fit(driver: PollDriver, answers: Sequence[Answer]) -> tuple[Sequence[Reading], Sure]:
