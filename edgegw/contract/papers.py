@@ -127,6 +127,24 @@ def the_readmes_readings_are_those_of_the_code(subject: Subject, _: Random) -> I
 
 
 @rule()
+def the_readme_names_every_reason_for_no_reading(subject: Subject, _: Random) -> Iterator[str]:
+    """A reason that is counted is what a technician searches for; those that the code spells out are looked for."""
+    text = _readme(subject)
+    reasons = {
+        argument.value
+        for file in subject.folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FrameError"
+        for branch in node.args[:1]
+        for argument in ast.walk(branch)
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+    for reason in sorted(reasons):
+        if re.fullmatch(r"[a-z]\w+", reason) and f"`{reason}" not in text:
+            yield f"README.md does not say when `{reason}` is counted"
+
+
+@rule()
 def the_sample_shows_every_option_and_each_line_of_it_is_accepted(
     subject: Subject, _: Random
 ) -> Iterator[str]:
@@ -325,6 +343,7 @@ RULES: Final = (
     the_readme_has_the_fixed_headings_with_something_below_each,
     the_readmes_options_are_those_of_the_code,
     the_readmes_readings_are_those_of_the_code,
+    the_readme_names_every_reason_for_no_reading,
     the_sample_shows_every_option_and_each_line_of_it_is_accepted,
     edgegw_check_accepts_the_sample,
     an_option_that_the_readme_calls_required_is,

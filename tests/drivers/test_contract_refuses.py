@@ -40,6 +40,7 @@ WRONG: list[tuple[str, str, str, str, str]] = [
     ("readmes readings", "stream", "README.md", "| mean |", "| sum |"),
     ("readmes readings", "stream", "README.md", "| `pm2_5` |", "| `pm10` |"),
     ("readmes readings", "poll", "README.md", "| `humidity` | `%RH` | mean |\n", ""),
+    ("every reason for no reading", "stream", "README.md", "`not_available`", "nothing"),
     ("sample shows", "stream", "sample.toml", '# warm_up = "flag"\n', ""),
     ("sample shows", "stream", "sample.toml", '# warm_up = "flag"', '# warm_up = "often"'),
     ("sample shows", "stream", "sample.toml", 'driver = "acme"', 'driver = "sds011"'),
@@ -280,7 +281,7 @@ def test_what_is_missing_altogether_is_said_in_words(site: Path) -> None:
 
 def test_without_a_readme_each_of_its_rules_says_so(site: Path) -> None:
     found = said(install(site, "stream", lambda package: (package / "README.md").unlink()))
-    assert len(found) == 4
+    assert len(found) == 5
     assert all("README.md" in sentences[0] for sentences in found.values())
 
 
