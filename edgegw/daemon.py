@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgegw import __version__, config, logs
+from edgegw import __version__, config, logs, memory
 from edgegw.clock import SystemClock
 from edgegw.gateway import Gateway
 from edgegw.notify import Notifier
@@ -32,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-c", "--config", type=Path, default=config.DEFAULT_FILE, help="configuration file")
     parser.add_argument("--version", action="version", version=f"edgegw {__version__}")
     path: Path = parser.parse_args(arguments).config
+    memory.share_one_heap()
     try:
         settings = config.load(path)
         asyncio.run(_serve(settings, path))
@@ -57,8 +57,7 @@ async def _serve(settings: Config, path: Path) -> None:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    # What was imported stays for good: the collector need not walk over it again each time.
-    gc.freeze()
+    memory.settle()
     await gateway.run()
 
 
