@@ -148,13 +148,20 @@ def test_its_code_is_clean_under_its_own_rules_and_ours(tmp_path: Path, kind: st
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@each_package
-def test_its_types_are_strict(tmp_path: Path, kind: str) -> None:
+def test_their_types_are_strict(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
-    package = new(tmp_path, kind)
-    cache = ROOT / ".mypy_cache" / "new"  # the gateway's own modules are the same for each kind
-    done = python("-m", "mypy", "--cache-dir", cache, f"edgegw_{NAME}", "tests", cwd=package)
+    packages = [new(tmp_path, kind, f"acme_{kind}") for kind in skeleton.PACKAGES]
+    # One run for all: most of its time goes to the gateway's own modules.
+    folders = [
+        folder
+        for package in packages
+        for folder in (package / package.name.replace("-", "_"), package / "tests")
+    ]
+    config = ["--config-file", packages[0] / "pyproject.toml", "--cache-dir", tmp_path / "cache"]
+    path = os.pathsep.join(map(str, packages))
+    done = python("-m", "mypy", *config, *folders, cwd=tmp_path, site=Path(path))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "no issues found in 15 source files" in done.stdout
 
 
 @pytest.mark.skipif(
