@@ -16,10 +16,13 @@ class Notice(NamedTuple):
     """Something about the device that a person wants to know, such as another serial number or a wrong setting.
 
     `name` is one word for what it is about (`device`, `settings`, `restart`, `replay`); `text` is a sentence.
+    It is shown until another one of its name comes; one that is `cured` says that all is well again, is told once
+    and shown no longer.
     """
 
     name: str
     text: str
+    cured: bool = False
 
 
 #: What decoding gives, in the device's order: a reading; the counted reason why a value is missing; a notice.

@@ -69,7 +69,11 @@ class Sensing:
         return readings
 
     def notice(self, notice: Notice) -> None:
-        """Tell something about the device, once until it changes."""
+        """Tell something about the device, once until it changes; what is cured is shown no longer."""
+        if notice.cured:
+            if self.view.notices.pop(notice.name, None) is not None:
+                self.log.info("sensor notice", sensor=self.name, about=notice.name, text=notice.text)
+            return
         if self.view.notices.get(notice.name) != notice.text:
             # Who the device is, is news only when it is another one than before.
             known = notice.name != "device" or notice.name in self.view.notices

@@ -333,7 +333,10 @@ def test_a_device_that_may_not_be_started_says_so_and_is_read_on() -> None:
             ("settings", "it does not measure; with allow_setup = true the gateway starts it")
         ]
     device.runs = True
-    assert len(readings(device.cycle())) == 9
+    *values, told = device.cycle()
+    assert len(values) == 9
+    assert told == Notice("settings", "it measures", cured=True)
+    assert notices(device.cycle()) == []
 
 
 def test_a_device_that_was_silent_is_started_and_looked_at_again() -> None:

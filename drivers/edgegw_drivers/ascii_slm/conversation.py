@@ -85,7 +85,7 @@ class Conversation(ABC):
         was_stopped = self._stopped
         self._running, self._settles, self._stopped = running, settles, not (running or settles)
         if not self._stopped:
-            return (Notice("state", "the meter measures again"),) if was_stopped else ()
+            return (Notice("state", "the meter measures again", cured=True),) if was_stopped else ()
         text = (
             f"the meter does not measure (it says {state}), so it has no result: press its START key, or set "
             "allow_setup = true for this sensor, and the gateway starts it"

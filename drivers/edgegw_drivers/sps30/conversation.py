@@ -60,6 +60,7 @@ class Conversation:
         self._now = 0.0
         self._measures = True
         self._just_started = False
+        self._told = False
         self._warm_at: float | None = None
         self._status = 0
         self._look_at = 0.0
@@ -147,6 +148,7 @@ class Conversation:
                 raise refused
             self._measures = False
             text = "it does not measure; with allow_setup = true the gateway starts it"
+            self._told = True
             return (refused, Notice("settings", text))
         self._measures = True
         if self._warm_at is None:
@@ -168,7 +170,9 @@ class Conversation:
         if self._status & (commands.FAN | commands.LASER):
             # Without a fan no air passes, without the laser nothing is seen of it.
             flag, checks = Quality.FAIL, (*checks, "sensor_fault")
-        return measurement(reply, flag, checks, meta)
+        cured = (Notice("settings", "it measures", cured=True),) if self._told else ()
+        self._told = False
+        return (*measurement(reply, flag, checks, meta), *cured)
 
     def _state(self, register: int) -> Sequence[Outcome]:
         """A notice where the faults are others than before."""
@@ -182,7 +186,7 @@ class Conversation:
         if register & known == before:
             return ()
         found = [text for bit, text in faults.items() if register & bit]
-        return (Notice("fault", ", ".join(found) or "none any more"),)
+        return (Notice("fault", ", ".join(found) or "none any more", cured=not found),)
 
     def _identity(self, asked: str, text: str) -> Sequence[Outcome]:
         if asked == "get_product_type":

@@ -101,7 +101,9 @@ class _Decoder:
             )
             return (Notice("settings", text), FrameError("settings", whole=True))
         told = (
-            (Notice("settings", "the meter weights with A and shows the live level"),) if self._wrong else ()
+            (Notice("settings", "the meter weights with A and shows the live level", cured=True),)
+            if self._wrong
+            else ()
         )
         self._wrong = False
         return (*told, Reading(_SAMPLED, shown.level, meta=shown.meta))
