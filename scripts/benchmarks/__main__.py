@@ -14,18 +14,20 @@ from scripts.benchmarks import machine
 from scripts.benchmarks.bench import FULL, QUICK, Bench
 from scripts.benchmarks.disk import disk
 from scripts.benchmarks.drain import drain, memory
+from scripts.benchmarks.drivers import drivers
 from scripts.benchmarks.durable import durable
 from scripts.benchmarks.exchange import exchange
 from scripts.benchmarks.polled import idle, polled
 from scripts.benchmarks.start import start
-from scripts.benchmarks.table import render
+from scripts.benchmarks.street import street
+from scripts.benchmarks.table import Table, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.benchmarks.table import Row
 
-ROWS: dict[str, Callable[[Bench], list[Row]]] = {
+ROWS: dict[str, Callable[[Bench], list[Row] | Table]] = {
     "durable": durable,
     "drain": drain,
     "polled": polled,
@@ -34,6 +36,8 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "disk": disk,
     "start": start,
     "idle": idle,
+    "drivers": drivers,
+    "cabinet": street,
 }
 
 
@@ -49,6 +53,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     rows: list[Row] = []
+    tables: list[Table] = []
     with tempfile.TemporaryDirectory(prefix="edgegw-bench-", dir=given.directory) as name:
         directory = Path(name)
         bench = Bench(directory, QUICK if given.quick else FULL)
@@ -57,13 +62,22 @@ def main() -> int:
             if not given.only or key in given.only:
                 print(f"measuring {key} …", file=sys.stderr, flush=True)
                 try:
-                    rows += measure(bench)
+                    found = measure(bench)
                 except GatewayError as error:
                     print(error.text(), file=sys.stderr)
                     return int(error.exit_code)
-    print(render(rows, described))
+                if isinstance(found, Table):
+                    tables.append(found)
+                else:
+                    rows += found
+    print(render(rows, described, tables))
     if given.json:
-        document = {"machine": described, "quick": given.quick, "rows": [row.as_dict() for row in rows]}
+        document = {
+            "machine": described,
+            "quick": given.quick,
+            "rows": [row.as_dict() for row in rows],
+            "tables": [table.as_dict() for table in tables],
+        }
         given.json.write_text(json.dumps(document, indent=2) + "\n")
     return 0
 

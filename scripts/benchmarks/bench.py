@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,12 +73,15 @@ class Bench:
         """A fresh directory with identities."""
         return Cabinet(self.directory / name)
 
-    def program(self, module: str, *arguments: object, wrapper: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Run a module of the benchmark in a process of its own; the JSON that it prints."""
+    def program(self, module: str, *arguments: object, wrapper: tuple[str, ...] = ()) -> Any:
+        """Run a module of the benchmark in a process of its own; the JSON that it prints.
+
+        It may import the known inputs of the tests.
+        """
         command = [*wrapper, sys.executable, "-m", f"scripts.benchmarks.{module}", *map(str, arguments)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        known = {**os.environ, "PYTHONPATH": "tests"}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=known)
+        return json.loads(done.stdout)
 
     @cached_property
     def backlog(self) -> Backlog:

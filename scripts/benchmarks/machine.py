@@ -30,6 +30,22 @@ def resident_mb(pid: int) -> float:
     return _status_kib(pid, "VmRSS:") * 1024 / 1e6
 
 
+def share_mb(pid: int) -> float:
+    """Resident memory, of which pages that several processes share count in parts (PSS), in MB of 10^6 bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+
+
+def threads(pid: int) -> int:
+    """How many threads it has."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def files(pid: int) -> int:
+    """How many files and sockets it has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def _status_kib(pid: int, key: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key))

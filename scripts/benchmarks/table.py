@@ -45,6 +45,27 @@ class Row:
         return {**asdict(self), "ratio": self.ratio, "verdict": self.verdict}
 
 
+@dataclass(frozen=True)
+class Table:
+    """Numbers of many alike: a line for each, under a head, with notes below."""
+
+    key: str
+    head: tuple[str, ...]
+    lines: list[tuple[str, ...]]
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """As Markdown, with its key above."""
+        notes = [f"- {note}" for note in self.notes]
+        return "\n".join(
+            [f"{self.key}:", "", *_aligned(self.head, self.lines), *(["", *notes] if notes else [])]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The element of `tables` in the JSON file."""
+        return asdict(self)
+
+
 def number(value: float | None) -> str:
     """Three significant digits, thousands with commas; nothing for None."""
     if value is None:
@@ -54,19 +75,26 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def render(rows: Sequence[Row], machine: str) -> str:
-    """The table and the notes below it, as Markdown that is readable in a terminal."""
-    lines = [("row", "measured", "bare limit of the same run", "ratio", "aim", "")]
+def render(rows: Sequence[Row], machine: str, tables: Sequence[Table] = ()) -> str:
+    """The tables and the notes below them, as Markdown that is readable in a terminal."""
+    head = ("row", "measured", "bare limit of the same run", "ratio", "aim", "")
+    lines = []
     for row in rows:
         aim = f"{'≥' if row.more else '≤'} {number(row.aim)}" if row.aim is not None else ""
         bare = f"{number(row.bare)} ({row.bare_name})" if row.bare is not None else ""
         measured = f"{number(row.measured)} {row.unit}"
         lines.append((f"{row.key}: {row.what}", measured, bare, number(row.ratio), aim, row.verdict))
-    widths = [max(len(line[column]) for line in lines) for column in range(6)]
+    notes = [f"- {row.key}: {note}" for row in rows for note in row.notes]
+    shown = ["\n".join(_aligned(head, lines))] if lines else []
+    shown += ["\n".join(notes)] if notes else []
+    return "\n\n".join([machine, *shown, *(table.text() for table in tables)])
+
+
+def _aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
     shown = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
+        for line in (head, *lines)
     ]
     shown.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    notes = [f"- {row.key}: {note}" for row in rows for note in row.notes]
-    return "\n".join([machine, "", *shown, *(["", *notes] if notes else [])])
+    return shown
