@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from edgegw import registry
-from edgegw.driver import AudioDriver, StreamDriver
+from edgegw.driver import AskDriver, PollDriver
 from edgegw.sensors import Sensors
 from edgegw.wires import RealWires
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgegw.clock import Clock
-    from edgegw.config import Bluetooth, Sensor
+    from edgegw.config import Bluetooth, Endpoint, Sensor
     from edgegw.driver import Reading
 
 # The slowest device of the catalogue speaks within 2.5 s; a line that has to be opened again needs a few more.
@@ -45,8 +45,9 @@ async def read_once(
     clock: Clock,
     patience_s: float = PATIENCE_S,
     bluetooth: Bluetooth | None = None,
+    endpoint: Endpoint | None = None,
 ) -> list[dict[str, Any]]:
-    """One entry per enabled sensor: `id`, `driver`, `readings`, and `state`, `errors`, `why`, `todo` of its view.
+    """One entry per enabled sensor: `id`, `driver`, `readings`, and `state`, `errors`, `why`, `todo` … of its view.
 
     Waits until each has spoken, at most `patience_s` seconds. A talker's first frame counts, not its interval.
     """
@@ -55,7 +56,9 @@ async def read_once(
     }
     collector = _Collector(len(wanted))
     quiet = structlog.wrap_logger(structlog.testing.CapturingLogger())
-    running = Sensors(RealWires(bluetooth), collector, clock, quiet, simulated=False, listen=lambda *_: None)
+    running = Sensors(
+        RealWires(bluetooth, endpoint), collector, clock, quiet, simulated=False, listen=lambda *_: None
+    )
     try:
         await running.apply(wanted)
         views = dict(running.views)
@@ -90,7 +93,7 @@ async def read_once(
 def _once(sensor: Sensor) -> float | None:
     """Every frame of a talker counts, and a second of sound; what is asked is asked at its own pace."""
     try:
-        talks = issubclass(registry.load(sensor.driver), (StreamDriver, AudioDriver))
+        asked = issubclass(registry.load(sensor.driver), (AskDriver, PollDriver))
     except registry.DriverError:
-        talks = False  # its own task says what is wrong with it
-    return None if talks else sensor.interval
+        asked = True  # its own task says what is wrong with it
+    return sensor.interval if asked else None

@@ -2,7 +2,7 @@
 
 A sensor on a wire is read by this process, with the daemon's very code, while the daemon leaves the wire to it;
 these readings are neither stored nor sent. A sensor without a wire (radio, local network) is not taken from a
-running daemon: what the daemon hears is shown.
+running daemon: what the daemon hears is shown, its newest values where nothing comes meanwhile.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 30.0
 
 
-def read(settings: Config, name: str, patience_s: float = PATIENCE_S) -> dict[str, Any]:
-    """What the sensor said: `id driver state errors why todo readings`, `paused` (ids), `stored`.
+# States in which the newest values say nothing about now.
+_SILENT: Final = frozenset(("stale", "unplugged", "no_answer", "driver_failed", "paused"))
 
-    `stored` says that the readings are the daemon's own. Raises GatewayError: EG-SENSOR-UNKNOWN, EG-PERMISSION,
+
+def read(settings: Config, name: str, patience_s: float = PATIENCE_S) -> dict[str, Any]:
+    """What the sensor said: `id driver state errors why todo readings`, `paused` (ids), `stored`, `fresh`.
+
+    `stored` says that the readings are the daemon's own, and `fresh` that they came while this was waiting. Raises GatewayError: EG-SENSOR-UNKNOWN, EG-PERMISSION,
     EG-TIMEOUT when the daemon does not answer.
     """
     sensor = settings.sensor.get(name)
@@ -43,8 +47,10 @@ def read(settings: Config, name: str, patience_s: float = PATIENCE_S) -> dict[st
     with _lent(socket, name, sensor) as paused:
         if paused is None:
             return _overheard(socket, name, sensor, patience_s)
-        (found,) = asyncio.run(read_once({name: sensor}, SystemClock(), patience_s, settings.bluetooth))
-        return {**found, "paused": paused, "stored": False}
+        (found,) = asyncio.run(
+            read_once({name: sensor}, SystemClock(), patience_s, settings.bluetooth, settings.endpoint)
+        )
+        return {**found, "paused": paused, "stored": False, "fresh": bool(found["readings"])}
 
 
 @contextlib.contextmanager
@@ -84,8 +90,15 @@ def _overheard(socket: Path, name: str, sensor: Sensor, patience_s: float) -> di
             raise
     (view,) = (each for each in control.request(socket, "status")["sensors"] if each["id"] == name)
     readings = [
-        {"quantity": quantity, "value": value, "unit": QUANTITIES[quantity].unit, "qc": ()}
+        {
+            "quantity": quantity,
+            "value": value,
+            "unit": QUANTITIES[quantity].unit,
+            "qc": view.get("checks", ()),
+        }
         for quantity, value in view["last"].items()
     ]
-    said = {"driver": sensor.driver, "why": "", "todo": "", "readings": readings if heard else []}
-    return {**view, **said, "paused": [], "stored": True}
+    # A value that is not stale answers the question: many sensors speak once in minutes.
+    known = heard or view["state"] not in _SILENT
+    said = {"why": "", "todo": "", **view, "readings": readings if known else []}
+    return {**said, "driver": sensor.driver, "paused": [], "stored": True, "fresh": heard}

@@ -114,6 +114,9 @@ class View:
             "readings": self.readings,
             "errors": dict(self.errors),
         }
+        # Only where there is something to say: every status message carries all of it.
+        said = {"why": self.why, "todo": self.todo, "checks": sorted(self.checks)}
+        found |= {key: value for key, value in said.items() if value}
         if self.notices:
             found["notices"] = dict(self.notices)
         if self.bluetooth is not None:

@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +73,32 @@ def progress(options: Options) -> Iterator["Said"]:
             step(options, "")
 
 
-def hanging(head: str, value: str) -> None:
-    """A paragraph for a terminal, its lines indented as far as `head` is long."""
-    indent = " " * len(head)
+@contextlib.contextmanager
+def waiting(options: Options, value: str, patience_s: float) -> Iterator[None]:
+    """Show how much of a wait has passed, while the context lasts; away from a terminal say it once."""
+    over = threading.Event()
+    began = time.monotonic()
+
+    def tick(said: "Said") -> None:
+        while not over.wait(0.5):
+            said(value, (time.monotonic() - began) / patience_s)
+
+    with progress(options) as said:
+        said(value)
+        ticking = threading.Thread(target=tick, args=(said,), daemon=True)
+        ticking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            ticking.join()
+
+
+def hanging(head: str, value: str, indent: int | None = None) -> None:
+    """A paragraph for a terminal; its further lines are indented so far, or as far as `head` is long."""
+    blanks = " " * (len(head) if indent is None else indent)
     lines = textwrap.wrap(
-        printable(value), WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+        printable(value), WIDTH, initial_indent=head, subsequent_indent=blanks, break_on_hyphens=False
     )
     text("\n".join(lines))
 

@@ -175,25 +175,43 @@ def _refuse_taken(options: Options, name: str) -> None:
 def _show(best: "Sequence[Guess]", found: "Sequence[Guess]") -> None:
     """Each device with its best guess, then what would fit too."""
     from edgegw.probe import dropin
-    from edgegw.probe.guess import spelt
 
     for guess in best:
+        printing.text(f"{guess.shown}: {guess.sureness}")
+        rows = [
+            ("because", guess.about),
+            ("line", ", ".join(_line(guess))),
+            ("says", dropin.said(guess)),
+            *(("note", text) for text in guess.notices),
+        ]
         others = [each for each in found if each is not guess and each.unit == guess.unit]
-        for each in [guess, *others[:MOST_SHOWN]]:
-            printing.text(f"{'' if each is guess else 'or: '}{each.shown}: {each.sureness}")
-            line = f"{spelt(each.line)}" if each.line else ""
-            unit = f"unit {each.unit}" if each.unit is not None else ""
-            rows = [
-                ("because", each.about),
-                ("line", ", ".join(filter(None, (line, unit)))),
-                ("says", dropin.said(each)),
-                *(("note", text) for text in each.notices),
-            ]
-            for name, text in rows:
-                if text:
-                    printing.hanging(f"  {name:<8} ", text)
+        rows += [
+            ("or", f"{each.shown} ({each.sureness}): {dropin.said(each) or each.about}")
+            for each in others[:MOST_SHOWN]
+        ]
         if len(others) > MOST_SHOWN:
-            printing.text(f"or: {len(others) - MOST_SHOWN} more (--json lists them)")
+            rows.append(("or", f"{len(others) - MOST_SHOWN} more; --json lists them"))
+        if others:
+            rows.append(("", f"choose with {_choice(others[0])}"))
+        for name, text in rows:
+            if text:
+                printing.hanging(f"  {name:<8} ", text)
+
+
+def _line(guess: "Guess") -> list[str]:
+    """Line settings and unit, where there are any."""
+    from edgegw.probe.guess import spelt
+
+    line = [spelt(guess.line)] if guess.line else []
+    return [*line, f"unit {guess.unit}"] if guess.unit is not None else line
+
+
+def _choice(guess: "Guess") -> str:
+    """The options of the command that take this guess."""
+    from edgegw.probe.guess import PLACES
+
+    words = [f"-o {key}={value}" for key, value in guess.options.items() if key not in PLACES]
+    return " ".join(words or [f"--driver {guess.driver}"])
 
 
 def _drops(

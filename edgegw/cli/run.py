@@ -63,7 +63,9 @@ def _read_once(options: Options) -> Exit:
     from edgegw.once import read_once
 
     settings = config.load(options.config or config.DEFAULT_FILE)
-    found = asyncio.run(read_once(settings.sensor, SystemClock(), bluetooth=settings.bluetooth))
+    found = asyncio.run(
+        read_once(settings.sensor, SystemClock(), bluetooth=settings.bluetooth, endpoint=settings.endpoint)
+    )
     if options.json:
         printing.document(found)
     else:

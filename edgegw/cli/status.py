@@ -13,6 +13,8 @@ from edgegw.cli.printing import count, seconds, size
 from edgegw.problems import Exit, GatewayError
 
 SENSOR_HEAD = ("sensor", "driver", "state", "age", "readings", "errors", "last")
+# Notices that say who or how a sensor is, and nothing that anybody has to look at: `sensors show` has them.
+FACTS = frozenset(("line", "firmware"))
 SENSOR_NUMBERS = ("age", "readings", "errors")
 
 
@@ -35,6 +37,10 @@ def status(options: Options) -> Exit:
         [sensor_row(sensor) for sensor in seen["sensors"]],
         numbers=SENSOR_NUMBERS,
     )
+    for sensor in seen["sensors"]:
+        for about, text in sensor.get("notices", {}).items():
+            if about not in FACTS:
+                printing.hanging(f"note: {sensor['id']}, {about}: ", text, indent=6)
     for problem in seen["problems"]:
         if absent is not None and problem["code"] == absent.code:
             continue  # it is told once, with its cause, on stderr

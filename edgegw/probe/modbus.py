@@ -52,14 +52,16 @@ async def ask(where: str | tuple[str, int], said: Said, wish: Wish = ANYTHING) -
 def _guesses(device: Found, tried: dict[str, Candidate]) -> list[Guess]:
     """A device as the profile that fits best, then as the others that fit too."""
     best = tried[device.profile]
+    # Who says who it is, needs no other guess.
+    others = () if device.identity else device.others
     about = device.identity or "it answers with values that can be"
-    if device.others:
-        about += f"; {len(device.others) + 1} profiles fit"
+    if others:
+        about += f"; {len(others) + 1} profiles fit, and its label or the values tell which"
     sureness = _SURENESS[device.sure]
     found = [
         Guess(best.name, best.options, sureness, about, device.line, device.unit, sampled(device.readings))
     ]
-    for name in device.others:
+    for name in others:
         each, also = tried[name], sampled(device.alternatives.get(name, ()))
         about = "it fits too, with these values"
         found.append(Guess(each.name, each.options, Sureness.POSSIBLE, about, device.line, device.unit, also))
