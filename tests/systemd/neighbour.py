@@ -1,8 +1,10 @@
-"""What stands beside the gateway in the rig: `neighbour.py sensor PORT` or `neighbour.py bluez`."""
+"""What stands beside the gateway in the rig: `python -m systemd.neighbour serial|radio|sound|site`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import pty
 import shutil
@@ -11,39 +13,101 @@ import time
 import tty
 from pathlib import Path
 
-from dbus_fast import BusType
-from dbus_fast.aio import MessageBus
+import numpy as np
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from sound_card import RATE, SoundCard
+from systemd.rig import NODE, SERIAL_PORT, SERIAL_SERVER, TAG, WEB
+
+from edgegw.simulate.bluez import Bluez
+
+# PM2.5 30.8, PM10 41.0 (SDS011), with the frame's checksum behind it.
+DUST = bytes((0x34, 0x01, 0x9A, 0x01, 0xA1, 0x60))
+DUST_FRAME = b"\xaa\xc0" + DUST + bytes((sum(DUST) & 0xFF, 0xAB))
+# Data format 5 of Ruuvi, 24.3 °C; its counter stands in between.
+TAG_DATA = "0512fc5394c37c0004fffc040cac3642", "cbb8334c884f"
 
 
-def sensor(port: Path) -> None:
-    """A dust sensor on a pty: one SDS011 frame each second, whether somebody reads or not."""
+def serial() -> None:
+    """A dust sensor on a pty: one frame each second, whether somebody reads or not."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     name = os.ttyname(slave)
     shutil.chown(name, "root", "dialout")
     Path(name).chmod(0o660)
-    port.parent.mkdir(exist_ok=True)
-    port.symlink_to(name)
+    SERIAL_PORT.parent.mkdir(exist_ok=True)
+    SERIAL_PORT.symlink_to(name)
     os.set_blocking(master, False)
     while True:
-        values = bytes((0x34, 0x01, 0x9A, 0x01, 0xA1, 0x60))  # PM2.5 30.8, PM10 41.0
-        frame = b"\xaa\xc0" + values + bytes((sum(values) & 0xFF, 0xAB))
         try:
-            os.write(master, frame)
+            os.write(master, DUST_FRAME)
         except BlockingIOError:
             os.read(slave, 4096)
         time.sleep(1)
 
 
-async def bluez() -> None:
-    """Owns BlueZ's name on the system bus, as only root may."""
-    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-    await bus.request_name("org.bluez")
-    await asyncio.Event().wait()
+async def radio() -> None:
+    """BlueZ on the system's bus, as only root may be, and a tag on the air."""
+    bluez = Bluez()
+    await bluez.start("unix:path=/run/dbus/system_bus_socket")
+    number = 0
+    while True:
+        number = (number + 1) % 0xFFFF
+        data = bytes.fromhex(f"{TAG_DATA[0]}{number:04x}{TAG_DATA[1]}")
+        bluez.advertise(TAG, rssi=-60, companies={0x0499: data})
+        await asyncio.sleep(0.2)
+
+
+def sound() -> None:
+    """A microphone for the system's ALSA, with the rights of a real card, in a tone of 1 kHz at 94 dB."""
+    folder = Path("/run/rig-sound")
+    folder.mkdir()
+    card = SoundCard(folder)
+    os.umask(0o077)
+    card.plug()
+    pipe = folder / "microphone.pipe"
+    shutil.chown(pipe, "root", "audio")
+    pipe.chmod(0o660)
+    shutil.copy(card.configuration, "/etc/asound.conf")
+    Path("/etc/asound.conf").chmod(0o644)
+    tone = 10 ** (-26 / 20) * np.sin(2 * np.pi * 1000 * np.arange(3 * RATE) / RATE)
+    card.play((tone * 2**31).astype("<i4").tobytes())
+
+
+async def site() -> None:
+    """The local network: a serial server, a web device, and a device on the site's broker."""
+
+    async def dust(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(DUST_FRAME)
+                await writer.drain()
+                await asyncio.sleep(1)
+
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            body = json.dumps(NODE).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+        writer.close()
+
+    device = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    device.connect_async("127.0.0.1", 1883)
+    device.loop_start()
+    async with await asyncio.start_server(dust, *SERIAL_SERVER), await asyncio.start_server(web, *WEB):
+        while True:
+            device.publish("site/node", json.dumps(NODE), qos=1)
+            await asyncio.sleep(0.5)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "sensor":
-        sensor(Path(sys.argv[2]))
-    else:
-        asyncio.run(bluez())
+    match sys.argv[1]:
+        case "serial":
+            serial()
+        case "radio":
+            asyncio.run(radio())
+        case "sound":
+            sound()
+        case "site":
+            asyncio.run(site())

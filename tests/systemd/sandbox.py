@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import mmap
 import os
+import shutil
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,6 +28,12 @@ from edgegw.problems import GatewayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STATE = Path(os.environ["STATE_DIRECTORY"])
+OBJECTS = "org.freedesktop.DBus.ObjectManager"
+DEVICE = "/org/bluez/hci0/dev_CB_B8_33_4C_88_4F"
+SYSTEMD = "org.freedesktop.systemd1"
+UNITS = "org.freedesktop.systemd1.Manager"
+
 
 def attempt(act: Callable[[], object]) -> str:
     """What came of it: the answer, or the name of the error's number."""
@@ -38,7 +47,7 @@ def attempt(act: Callable[[], object]) -> str:
 
 def store() -> object:
     """A write to a database as the gateway opens it."""
-    with sqlite3.connect(Path(os.environ["STATE_DIRECTORY"]) / "sandbox.db") as database:
+    with sqlite3.connect(STATE / "sandbox.db") as database:
         mode = database.execute("pragma journal_mode=wal").fetchone()[0]
         database.execute("pragma synchronous=full")
         database.execute("create table if not exists t (x)")
@@ -57,13 +66,40 @@ def bytes_of(port: str) -> object:
         return bool(line.read(10))
 
 
-async def ask_bluez() -> object:
-    """The answer of BlueZ's name on the system bus, as a Bluetooth sensor would ask for it."""
+def run_own() -> object:
+    """Whether a program that was written here can be started."""
+    program = STATE / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    return subprocess.run([program], check=False).returncode
+
+
+def load_own() -> object:
+    """Whether a library that was written here can be loaded."""
+    library = next(Path("/usr/lib").glob("*/libasound.so.2")).resolve()
+    return ctypes.CDLL(str(shutil.copy(library, STATE / "library.so")))
+
+
+def mounts(option: str) -> list[str]:
+    """Where something is mounted with this option; the mount on top counts."""
+    # Fields 5 and 6 of each line are the place and its options (proc_pid_mountinfo(5)).
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    options = {fields[4]: fields[5].split(",") for fields in lines}
+    return sorted(place for place, each in options.items() if option in each)
+
+
+def listen() -> object:
+    """Whether a port can be opened."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return bool(server.getsockname()[1])
+
+
+async def ask(name: str, path: str, interface: str, member: str) -> object:
+    """How a method call on the system bus is answered, or the name of the error."""
     bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-    introspect = Message("org.bluez", "/", "org.freedesktop.DBus.Introspectable", "Introspect")
-    answer = await asyncio.wait_for(bus.call(introspect), 10)
+    answer = await asyncio.wait_for(bus.call(Message(name, path, interface, member)), 10)
     bus.disconnect()
-    return answer.message_type.name
+    return answer.error_name or answer.message_type.name
 
 
 def main() -> None:
@@ -77,17 +113,34 @@ def main() -> None:
         "store": attempt(store),
         "credential": attempt(credential),
         "serial": attempt(lambda: bytes_of(sys.argv[1])),
-        "bluez": attempt(lambda: asyncio.run(ask_bluez())),
+        "bluez": attempt(lambda: asyncio.run(ask("org.bluez", "/", OBJECTS, "GetManagedObjects"))),
+        "pair": attempt(lambda: asyncio.run(ask("org.bluez", DEVICE, "org.bluez.Device1", "Pair"))),
+        "ask systemd": attempt(
+            lambda: asyncio.run(ask(SYSTEMD, "/org/freedesktop/systemd1", UNITS, "ListUnits"))
+        ),
         "callback": ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 7)(),
+        "write its own": attempt(lambda: (STATE / "x").write_text("x")),
         "set the clock": attempt(lambda: time.clock_settime(time.CLOCK_REALTIME, time.time())),
         "write /etc": attempt(lambda: Path("/etc/edgegw/edgegw.toml").write_text("")),
+        "write the maps": attempt(lambda: Path("/etc/edgegw/maps/x").write_text("")),
         "write /opt": attempt(lambda: Path("/opt/edgegw/x").write_text("")),
+        "write /var/lib": attempt(lambda: Path("/var/lib/x").write_text("")),
+        "write /run/lock": attempt(lambda: Path("/run/lock/x").write_text("")),
+        "write /dev/shm": attempt(lambda: Path("/dev/shm/x").write_text("")),
         "read /root": attempt(lambda: list(Path("/root").iterdir())),
+        "open a tunnel": attempt(lambda: os.open("/dev/net/tun", os.O_RDWR)),
+        "writable code": attempt(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)),
+        "run what it wrote": attempt(run_own),
+        "load what it wrote": attempt(load_own),
+        "listen": attempt(listen),
+        "writable": mounts("rw"),
+        "not to be run": mounts("noexec"),
         "raw packets": attempt(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)),
+        "netlink": attempt(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
         "radio": attempt(lambda: socket.socket(socket.AF_BLUETOOTH, socket.SOCK_RAW, 1)),
         "capabilities": status[status.index("CapEff:") + 1],
     }
-    (Path(os.environ["STATE_DIRECTORY"]) / "sandbox.json").write_text(json.dumps(answers))
+    (STATE / "sandbox.json").write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":
