@@ -58,6 +58,8 @@ class View:
     checks: frozenset[str] = frozenset()
     #: The newest notice of the device by what it is about.
     notices: dict[str, str] = field(default_factory=dict)
+    #: Names of notices that only say who or how the device is: nobody has to look at them.
+    facts: set[str] = field(default_factory=set)
     #: What is known of the radio of a Bluetooth sensor (`ports.ble.Scanner.facts`).
     bluetooth: Callable[[], Mapping[str, Any]] | None = None
     #: How long the newest answers of a device that is asked took, in seconds.
@@ -119,6 +121,7 @@ class View:
         found |= {key: value for key, value in said.items() if value}
         if self.notices:
             found["notices"] = dict(self.notices)
+            found["facts"] = sorted(self.facts & self.notices.keys())
         if self.bluetooth is not None:
             found["bluetooth"] = dict(self.bluetooth())
         if self.answer_times:

@@ -13,8 +13,8 @@ from edgegw.cli.printing import count, seconds, size
 from edgegw.problems import Exit, GatewayError
 
 SENSOR_HEAD = ("sensor", "driver", "state", "age", "readings", "errors", "last")
-# Notices that say who or how a sensor is, and nothing that anybody has to look at: `sensors show` has them.
-FACTS = frozenset(("line", "firmware"))
+# Values of one sensor in a row of a table: enough to see that it lives; `sensors show` has all.
+MOST_VALUES = 4
 SENSOR_NUMBERS = ("age", "readings", "errors")
 
 
@@ -39,7 +39,7 @@ def status(options: Options) -> Exit:
     )
     for sensor in seen["sensors"]:
         for about, text in sensor.get("notices", {}).items():
-            if about not in FACTS:
+            if about not in sensor["facts"]:
                 printing.hanging(f"note: {sensor['id']}, {about}: ", text, indent=6)
     for problem in seen["problems"]:
         if absent is not None and problem["code"] == absent.code:
@@ -114,7 +114,9 @@ def _troubled(sensors: list[dict[str, Any]]) -> str:
 
 def sensor_row(sensor: dict[str, Any]) -> list[str]:
     """One sensor under `SENSOR_HEAD`."""
-    last = " ".join(f"{name} {printing.number(value)}" for name, value in sensor["last"].items())
+    values = [f"{name} {printing.number(value)}" for name, value in sensor["last"].items()]
+    more = len(values) - MOST_VALUES
+    last = " ".join(values[:MOST_VALUES] + ([f"and {more} more"] if more > 0 else []))
     return [
         sensor["id"],
         sensor["driver"],

@@ -87,6 +87,7 @@ def _tell_line(sensing: Sensing, line: SerialLine, lines: Sequence[SerialLine]) 
     if lines and line != lines[0]:
         sensing.log.info("line settings found", sensor=sensing.name, line=text, usual=spelt(lines[0]))
     sensing.view.notices["line"] = text
+    sensing.view.facts.add("line")
 
 
 def _silent(sensing: Sensing, driver: PollDriver, bus: Bus) -> None:

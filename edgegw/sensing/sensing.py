@@ -77,6 +77,7 @@ class Sensing:
         if self.view.notices.get(notice.name) != notice.text:
             # Who the device is, is news only when it is another one than before.
             known = notice.name != "device" or notice.name in self.view.notices
+            (self.view.facts.discard if known else self.view.facts.add)(notice.name)
             say = self.log.warning if known else self.log.info
             self.view.notices[notice.name] = notice.text
             say("sensor notice", sensor=self.name, about=notice.name, text=notice.text)

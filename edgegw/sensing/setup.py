@@ -58,6 +58,7 @@ class Setup:
         self._identity = found
         if not before:
             notices["device"] = found
+            self._sensing.view.facts.add("device")
             return False
         self._sensing.notice(Notice("device", f"another device answers: {found}; before it was {before}"))
         self._written.clear()
