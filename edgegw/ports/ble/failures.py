@@ -20,7 +20,7 @@ _TEXTS: Final = {
     ),
     "permission": (
         "BlueZ may not be used by this service ({error}).",
-        "Check /etc/dbus-1/system.d/bluetooth.conf; if it wants a group: usermod -aG bluetooth edgegw, then systemctl restart edgegw.",
+        "Put systemd/dbus-1/system.d/org.edgegw.conf into /etc/dbus-1/system.d, then: systemctl reload dbus. Without it BlueZ's own bluetooth.conf decides.",
     ),
     "missing": (
         "There is no Bluetooth adapter{adapter}.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hmac
 import time
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ REFILL_S: Final = 0.2
 STRANGERS: Final = 50
 _READ_BYTES: Final = 16 * 1024
 PREFIX: Final = "/push/"
+_CHECK: Final = "Check `listen` under [endpoint]: an address of this machine, and a port from 1024 on that nobody else has."
+# What the unit's SocketBindDeny refuses.
+_ALLOW: Final = (
+    "The unit opens no port. `systemctl edit edgegw`: [Service] SocketBindAllow=tcp; then restart it."
+)
 
 
 class Answer(NamedTuple):
@@ -97,7 +103,7 @@ class Endpoint:
                 raise PortError(
                     "listen",
                     f"{self._shown} cannot be listened on: {said(error)}.",
-                    "Check `listen` under [endpoint]: an address of this machine, and a port that nobody else has.",
+                    _ALLOW if error.errno == errno.EPERM else _CHECK,
                 ) from error
 
     async def _stop(self) -> None:
