@@ -75,7 +75,7 @@ def probe(
     On a serial port it listens first, then asks for data as each driver does. Nothing is changed in a device.
     """
     from edgegw.probe.find import find, nothing, target
-    from edgegw.probe.guess import devices
+    from edgegw.probe.guess import ambiguous, devices
 
     settings = configured(options)
     wish = _wish(driver, option or [], unit or [])
@@ -88,6 +88,7 @@ def probe(
     if not found:
         raise nothing(wanted)
     best = devices(found)
+    open_ = [guess for guess in best if ambiguous(guess, found)] if write else []
     drops = _drops(write or "ID", best, found, wanted.keys, setup=setup)
     if options.json:
         shown = {id(guess): text for guess, (_, text) in zip(best, drops, strict=True)}
@@ -95,12 +96,35 @@ def probe(
     else:
         _show(best, found)
     if write:
+        chosen = [(guess, drop) for guess, drop in zip(best, drops, strict=True) if guess not in open_]
+        best, drops = [guess for guess, _ in chosen], [drop for _, drop in chosen]
         _write(options, settings, drops)
     elif not options.json:
         for _, text in drops:
             printing.text(f"\n{text.rstrip()}")
-    _say_next(options, where, write, best, drops)
+    if drops:
+        _say_next(options, where, write, best, drops)
+    if open_:
+        raise _undecided(where, write, open_, found)
     return Exit.DONE
+
+
+def _undecided(where: str, write: str, open_: "Sequence[Guess]", found: "Sequence[Guess]") -> GatewayError:
+    """What to type where only a person can tell which of several it is."""
+    todo = []
+    for guess in open_:
+        unit = f" --unit {guess.unit}" if guess.unit is not None else ""
+        name = f"{write}-{guess.unit}" if len(open_) > 1 else write
+        choices = [each for each in found if each.unit == guess.unit][: MOST_SHOWN + 1]
+        todo += [f"edgegw sensors probe {where}{unit} {_choice(each)} --write {name}" for each in choices]
+    units = ", ".join(f"unit {guess.unit}" for guess in open_ if guess.unit is not None)
+    return GatewayError(
+        "EG-USAGE",
+        f"several profiles fit {units or where} equally, and one of them is right",
+        why="Its label says what it is; or compare the values above with what is true there. One of:",
+        todo=tuple(todo),
+        safe="nothing was written for it",
+    )
 
 
 def configured(options: Options) -> "Config | None":

@@ -98,6 +98,15 @@ def devices(guesses: Sequence[Guess]) -> list[Guess]:
     return sorted((each for unit, each in found.items() if unit is not None), key=lambda each: each.unit or 0)
 
 
+def ambiguous(best: Guess, found: Iterable[Guess]) -> bool:
+    """Whether another Modbus profile fits a device as well as the best one does."""
+    return (
+        best.unit is not None
+        and best.sureness is not Sureness.SURE
+        and any(each.unit == best.unit and each is not best for each in found)
+    )
+
+
 def best_first(guesses: Iterable[Guess]) -> list[Guess]:
     """The guesses, the surest and the one with most readings first."""
     order = list(Sureness)

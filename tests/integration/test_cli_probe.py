@@ -11,6 +11,7 @@ import tty
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from modbus_device import Device, SerialDevices, holding
 
 from edgegw import config
 from edgegw.probe.find import target
@@ -130,7 +131,8 @@ def test_a_device_that_waits_for_questions_is_asked_as_its_driver_asks(tmp_path:
 def test_a_device_that_must_be_started_is_recognised_and_not_started(tmp_path: Path) -> None:
     best = probed(tmp_path, "sps30", "--driver", "sps30")[0]
     assert (best["driver"], best["sure"], best["readings"]) == ("sps30", "likely", [])
-    assert "device_state_43" in best["about"]
+    assert "0x43" in best["about"]
+    assert "allow_setup" in best["notices"][0]
 
 
 def test_a_modbus_device_is_found_with_its_profile_line_and_unit(tmp_path: Path) -> None:
@@ -150,6 +152,92 @@ def test_a_web_device_is_recognised_by_its_document(tmp_path: Path) -> None:
     assert best["driver"] == "json_http"
     assert best["options"]["map"] == "airgradient"
     assert best["sure"] == "sure"
+
+
+def test_a_meter_with_a_raw_tcp_port_is_asked_as_its_driver_asks(tmp_path: Path) -> None:
+    best = probed(tmp_path, "rion-nl53", "--driver", "ascii_slm", "-o", "model=rion-nl43")[0]
+    assert (best["driver"], best["sure"], best["line"]) == ("ascii_slm", "sure", None)
+    assert 'host = "127.0.0.1:' in best["toml"]
+
+
+@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")
+def test_a_camera_is_found_on_the_broker_of_the_site(tmp_path: Path) -> None:
+    best = probed(tmp_path, "axis-camera")[0]
+    assert best["driver"] == "json_mqtt"
+    assert best["options"]["map"] == "axis-object-analytics"
+    assert best["options"]["topic"].startswith("axis/")
+
+
+def test_what_is_shown_is_what_would_be_written_and_the_next_command_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "edgegw.toml"
+    file.write_text('[gateway]\nid = "box-1"\n')
+    with Stage(tmp_path, scenario.load("city-night"), sensors=[VirtualSensor("x-1", "sds011", 0.1)]) as stage:
+        probe = ("sensors", "probe", stage.addresses["x-1"], "--driver", "sds011", "-c", file)
+        shown = edgegw(*probe)
+        written = edgegw(*probe, "--write", "air-1")
+    assert '[sensor.ID]\ndriver = "sds011"\n' in shown.stdout
+    assert "--write ID" in shown.stderr
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert written.returncode == Exit.DONE, written.stderr
+    assert [line.strip() for line in written.stderr.splitlines()[-3:]] == [
+        "next: edgegw check",
+        "systemctl reload edgegw",
+        "edgegw sensors test air-1",
+    ]
+
+
+def test_an_id_that_cannot_be_is_refused_before_anything_is_searched(tmp_path: Path) -> None:
+    done = edgegw("sensors", "probe", tmp_path / "ttyUSB9", "--write", "Air 1")
+    assert done.returncode == Exit.USAGE
+    assert "lower-case letters" in done.stderr
+
+
+def test_devices_of_one_line_get_a_drop_in_each(tmp_path: Path) -> None:
+    file = tmp_path / "edgegw.toml"
+    file.write_text('[gateway]\nid = "box-1"\n')
+    line = SerialDevices({})
+    line.devices[1] = Device(holding(713) | holding(1, 1, start=0x07D0))
+    line.devices[2] = Device(holding(624) | holding(2, 1, start=0x07D0))
+    try:
+        narrow = ("--unit", 1, "--unit", 2, "-o", "profile=renke-noise")
+        probe = ("sensors", "probe", line.path, "--driver", "modbus", *narrow, "-c", file)
+        done = edgegw(*probe, "--write", "sound")
+    finally:
+        line.stop()
+    assert done.returncode == Exit.DONE, done.stderr
+    assert "2 devices are on this line" in done.stderr
+    sensors = config.load(file).sensor
+    assert {name: sensor.unit for name, sensor in sensors.items()} == {"sound-1": 1, "sound-2": 2}
+
+
+def test_where_only_a_person_can_tell_the_profile_nothing_is_written_until_they_do(tmp_path: Path) -> None:
+    file = tmp_path / "edgegw.toml"
+    file.write_text('[gateway]\nid = "box-1"\n')
+    with Stage(tmp_path, scenario.load("city-night"), sensors=[VirtualSensor("x-1", "renke-tcp")]) as stage:
+        probe = ("sensors", "probe", stage.addresses["x-1"], "--unit", 1, "--write", "sound-1", "-c", file)
+        open_ = edgegw(*probe)
+        decided = edgegw(*probe, "-o", "profile=renke-noise")
+    assert open_.returncode == Exit.USAGE
+    assert "--unit 1 -o profile=renke-noise --write sound-1" in open_.stderr
+    assert decided.returncode == Exit.DONE, decided.stderr
+    assert config.load(file).sensor["sound-1"].options["profile"] == "renke-noise"
+
+
+@pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="dbus-daemon is not installed")
+def test_an_encrypted_tag_says_where_its_key_goes(tmp_path: Path) -> None:
+    file = tmp_path / "edgegw.toml"
+    file.write_text('[gateway]\nid = "box-1"\n')
+    street = [VirtualSensor("x-1", "bthome-encrypted", 0.3)]
+    with Stage(tmp_path, scenario.load("city-night"), sensors=street) as stage:
+        environment = {**os.environ, **stage.environment}
+        address = stage.addresses["x-1"]
+        done = edgegw("sensors", "probe", address, "--write", "tag-1", "-c", file, environment=environment)
+        unread = edgegw("sensors", "test", "tag-1", "--wait", "2s", "-c", file, environment=environment)
+    assert done.returncode == Exit.DONE, done.stderr
+    assert "32 hexadecimal digits, into" in done.stderr
+    assert "chmod 0600" in done.stderr
+    assert unread.returncode == Exit.SENSOR
+    assert "tag-1.key" in unread.stderr, "the test says which file is missing"
 
 
 @pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="dbus-daemon is not installed")
@@ -187,6 +275,9 @@ def test_scan_asks_a_named_network_for_documents(tmp_path: Path) -> None:
         ("10.0.0.5:502", "host", {"host": "10.0.0.5:502"}),
         ("[fd00::5]:502", "host", {"host": "[fd00::5]:502"}),
         ("http://10.0.0.7", "url", {}),
+        ("mqtt://10.0.0.2:1883", "broker", {}),
+        ("plughw:CARD=Device,DEV=0", "sound", {}),
+        ("microphone", "sound", {}),
         ("aa:bb:cc:dd:ee:ff", "bluetooth", {}),
     ],
 )
