@@ -23,7 +23,8 @@ from edgegw.simulate.authority import Authority, write_private
 
 SIGNING_KEY = Path("/root/sign.key")
 WORLD = Path("/run/rig/world")
-BLUEZ_POLICY = Path("/etc/dbus-1/system.d/bluetooth.conf")
+# Debian 12 and 13.
+BLUEZ_POLICIES = [Path(place, "dbus-1/system.d/bluetooth.conf") for place in ("/etc", "/usr/share")]
 UPSTREAM = WORLD / "upstream.db"
 ENDS = "select size, receipted, gaps from gateways"
 # The watchdog's own interval is a minute; each proof of it would take two.
@@ -92,9 +93,12 @@ def prepare() -> None:
     run("systemd-sysusers")
     run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/edgegw.conf")
     # As distributions ship it that let only a group use BlueZ: the gateway's own policy has to do.
-    BLUEZ_POLICY.write_text(
-        re.sub(r'<policy context="default">.*?</policy>', "", BLUEZ_POLICY.read_text(), flags=re.DOTALL)
+    [policy] = (each for each in BLUEZ_POLICIES if each.exists())
+    strict, open_to_all = re.subn(
+        r'<policy context="default">.*?</policy>', "", policy.read_text(), flags=re.DOTALL
     )
+    assert open_to_all == 1, policy
+    policy.write_text(strict)
     run("systemctl", "reload", "dbus")  # for this, and because the gateway's user was not there at boot
     ETC.joinpath("edgegw.toml").write_text(CONFIGURATION)
     WORLD.mkdir(parents=True)
