@@ -37,10 +37,9 @@ def status(options: Options) -> Exit:
         [sensor_row(sensor) for sensor in seen["sensors"]],
         numbers=SENSOR_NUMBERS,
     )
-    for sensor in seen["sensors"]:
-        for about, text in sensor.get("notices", {}).items():
-            if about not in sensor["facts"]:
-                printing.hanging(f"note: {sensor['id']}, {about}: ", text, indent=6)
+    for (about, said), names in _notices(seen["sensors"]).items():
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        printing.hanging(f"note: {shown}, {about}: ", said, indent=6)
     for problem in seen["problems"]:
         if absent is not None and problem["code"] == absent.code:
             continue  # it is told once, with its cause, on stderr
@@ -48,6 +47,16 @@ def status(options: Options) -> Exit:
         for step in problem["todo"]:
             printing.text(f"  do:   {step}")
     return absence(absent, json=False)
+
+
+def _notices(sensors: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """What somebody has to look at, each with the sensors that say it: one radio tells all of them the same."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for sensor in sensors:
+        for about, said in sensor.get("notices", {}).items():
+            if about not in sensor["facts"]:
+                found.setdefault((about, said), []).append(sensor["id"])
+    return found
 
 
 def overview(options: Options) -> Exit:

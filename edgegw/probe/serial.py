@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LISTEN_S: Final = 5.0
 #: How long a device that is asked gets for its first reading: the slowest wants a second between two commands.
 ASK_S: Final = 4.0
+#: And how long one that answered, but said no value yet: a Rion takes a second for each of its commands.
+MORE_S: Final = 10.0
 # Bytes that are kept of one line setting: five seconds at 256000 baud are 128 KB.
 MOST_BYTES: Final = 256 * 1024
 
@@ -132,6 +134,9 @@ async def _asked(candidate: Candidate, wire: Wire, clock: Clock) -> Guess | None
     )
     line = driver.line if wire.port is not None else None
     (answer,) = await read_once({name: sensor}, clock, ASK_S)
+    if "answer_ms" in answer and not answer["readings"]:
+        # Somebody is there, and may need time for a first value: nobody else is worth asking before that.
+        (answer,) = await read_once({name: sensor}, clock, MORE_S)
     readings = {
         each["quantity"]: Reading(QUANTITIES[each["quantity"]], each["value"]) for each in answer["readings"]
     }

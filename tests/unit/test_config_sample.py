@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edgegw import registry
 from edgegw.config import load
 from edgegw.config.models import REQUIRED, Receive, Tables, fields
 
@@ -59,3 +60,12 @@ def test_the_samples_are_valid_as_they_stand() -> None:
 @pytest.mark.parametrize("sample", sorted((CONFIG / "conf.d").glob("*.sample")), ids=lambda path: path.name)
 def test_each_drop_in_is_valid_as_it_stands(sample: Path) -> None:
     assert len(load(sample, {}, role="drop-in").sensor) == 1
+
+
+def test_the_drop_ins_show_every_kind_of_sensor() -> None:
+    shown = {
+        registry.load(sensor.driver).kind
+        for sample in (CONFIG / "conf.d").glob("*.sample")
+        for sensor in load(sample, {}, role="drop-in").sensor.values()
+    }
+    assert shown == {kind.kind for kind in registry.KINDS}
