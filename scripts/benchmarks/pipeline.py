@@ -76,11 +76,11 @@ class Flood:
 
     def radio(self) -> Radio:
         """No benchmark listens to a radio."""
-        raise NotImplementedError
+        raise AssertionError("this wire is not measured")
 
     def documents(self) -> Documents:
         """No benchmark takes documents."""
-        raise NotImplementedError
+        raise AssertionError("this wire is not measured")
 
     def microphone(
         self,
@@ -90,7 +90,7 @@ class Flood:
         on_open: Callable[[Sequence[str]], None],
     ) -> Microphone:
         """No benchmark of the pipeline hears sound."""
-        raise NotImplementedError
+        raise AssertionError("this wire is not measured")
 
     def tcp(self, host: str, port: int) -> Bus:
         """See `sensing.wires.Wires`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgegw.simulate import numbers
@@ -35,7 +36,7 @@ def _levels(setting: Setting, number: int, t: float) -> Levels:
     return Levels(level, level + 63, max(level - 41, 200))
 
 
-class _Meter:
+class _Meter(ABC):
     """A meter that takes one question up to each end mark; `end` is the byte that ends a question."""
 
     end: bytes
@@ -56,9 +57,9 @@ class _Meter:
                 number += bool(answer.values)
         return found
 
+    @abstractmethod
     def says(self, question: str, number: int, t: float) -> Answer | None:
         """The answer to one question; None where the meter is silent."""
-        raise NotImplementedError
 
 
 class Svantek(_Meter):
