@@ -90,7 +90,7 @@ class Flood:
         on_open: Callable[[Sequence[str]], None],
     ) -> Microphone:
         """No benchmark of the pipeline hears sound."""
-        raise AssertionError("this wire is not measured")
+        raise AssertionError(device, rate, on_samples, on_open)
 
     def tcp(self, host: str, port: int) -> Bus:
         """See `sensing.wires.Wires`."""
