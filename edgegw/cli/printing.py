@@ -171,8 +171,13 @@ def size(value: int) -> str:
 
 
 def number(value: float) -> str:
-    """A value as the device stated it: 52.3, never 52.300000000000004; whole numbers without a point."""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))
+    """A value as the device stated it: 52.3, never 52.300000000000004; whole numbers without a point.
+
+    Seven digits hold all that a device's own floating point has, and 6.675000190734863 is its 6.675.
+    """
+    if float(value).is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return min(f"{value:.7g}", repr(float(value)), key=len)
 
 
 def plain(value: object) -> object:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 -- a command imports what it needs when it runs: --help starts at once
 
+import shutil
 import sys
 from typing import Any
 
@@ -13,8 +14,9 @@ from edgegw.cli.printing import count, seconds, size
 from edgegw.problems import Exit, GatewayError
 
 SENSOR_HEAD = ("sensor", "driver", "state", "age", "readings", "errors", "last")
-# Values of one sensor in a row of a table: enough to see that it lives; `sensors show` has all.
-MOST_VALUES = 4
+# Values of one sensor in a row of a table, on a narrow terminal and elsewhere: enough to see that it lives.
+FEW, SOME = 2, 4
+NARROW = 120
 SENSOR_NUMBERS = ("age", "readings", "errors")
 
 
@@ -124,8 +126,9 @@ def _troubled(sensors: list[dict[str, Any]]) -> str:
 def sensor_row(sensor: dict[str, Any]) -> list[str]:
     """One sensor under `SENSOR_HEAD`."""
     values = [f"{name} {printing.number(value)}" for name, value in sensor["last"].items()]
-    more = len(values) - MOST_VALUES
-    last = " ".join(values[:MOST_VALUES] + ([f"and {more} more"] if more > 0 else []))
+    most = FEW if sys.stdout.isatty() and shutil.get_terminal_size().columns < NARROW else SOME
+    more = len(values) - most
+    last = " ".join(values[:most] + ([f"+{more}"] if more > 0 else []))
     return [
         sensor["id"],
         sensor["driver"],
