@@ -223,6 +223,40 @@ def test_where_only_a_person_can_tell_the_profile_nothing_is_written_until_they_
     assert config.load(file).sensor["sound-1"].options["profile"] == "renke-noise"
 
 
+def test_a_device_that_must_be_started_says_so_when_it_is_tested_and_speaks_once_it_may_be(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "edgegw.toml"
+    file.write_text('[gateway]\nid = "box-1"\n[control]\nsocket = "none.sock"\n')
+    with Stage(tmp_path, scenario.load("city-night"), sensors=[VirtualSensor("x-1", "sps30")]) as stage:
+        probe = ("sensors", "probe", stage.addresses["x-1"], "--driver", "sps30", "-c", file)
+        shown = edgegw(*probe)
+        assert "--write ID --allow-setup" in shown.stderr
+        written = edgegw(*probe, "--write", "dust-1")
+        assert written.returncode == Exit.DONE, written.stderr
+        silent = edgegw("sensors", "test", "dust-1", "--wait", "4s", "-c", file)
+        drop_in = tmp_path / "conf.d" / "dust-1.toml"
+        drop_in.write_text(drop_in.read_text().replace("# allow_setup = true", "allow_setup = true"))
+        speaks = edgegw("sensors", "test", "dust-1", "--wait", "60s", "-c", file)
+    assert silent.returncode == Exit.SENSOR
+    assert "write allow_setup = true into [sensor.dust-1]" in silent.stderr
+    assert speaks.returncode == Exit.DONE, speaks.stderr
+    assert "pm2_5" in speaks.stdout
+
+
+def test_a_device_that_posts_is_heard_by_the_test_itself_or_it_is_said_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "edgegw.toml"
+    file.write_text(
+        '[gateway]\nid = "box-1"\n[control]\nsocket = "none.sock"\n'
+        '[sensor.gate]\ndriver = "json_http"\nmap = "airgradient"\n'
+    )
+    deaf = edgegw("sensors", "test", "gate", "--wait", "2s", "-c", file)
+    assert deaf.returncode == Exit.SENSOR
+    assert "[endpoint] listen" in deaf.stderr
+
+
 @pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="dbus-daemon is not installed")
 def test_an_encrypted_tag_says_where_its_key_goes(tmp_path: Path) -> None:
     file = tmp_path / "edgegw.toml"
