@@ -29,10 +29,10 @@ _BLUETOOTH: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 # Why nothing may have come, where it is no serial line with its wires.
 _WHY: Final = {
     "host": "The device is off, has another address or port, or serves somebody else.",
-    "url": "The device is off, has another address, or wants a login.",
+    "url": "A device serves its document at one path; this answers something else, or nothing.",
     "broker": "The broker is off, has another address, or wants a login.",
-    "bluetooth": "The radio of this box, the distance, or the device's battery.",
-    "sound": "The card is unplugged, has another name, or another program holds it.",
+    "bluetooth": "It needs the radio of this box, a device that is near, and a good battery in it.",
+    "sound": "It needs numpy, the ALSA library, and a card that nobody else holds.",
 }
 # What to do where something was there and no driver knows it, or nothing came.
 _TODO: Final = {
@@ -41,7 +41,7 @@ _TODO: Final = {
     "url": "open it in a browser: is it the page with the values?",
     "broker": "let the device publish meanwhile (walk past it), or name a topic: -o topic=site/#",
     "bluetooth": "go nearer, and press the device's button if it has one",
-    "sound": "arecord -L lists the cards; the name is what stands there, as plughw:CARD=Device",
+    "sound": "pip install 'edgegw[audio]'; arecord -L lists the cards, as plughw:CARD=Device",
 }
 # Names of the ALSA library begin like this; a bare word is a card of /etc/asound.conf.
 _SOUND: Final = re.compile(r"(plughw|hw|sysdefault|dsnoop|default)(:.*)?|[A-Za-z][A-Za-z0-9_-]*")
@@ -89,7 +89,7 @@ def find(wanted: Target, said: Said, *, ask: bool, wish: Wish = ANYTHING, adapte
             error.reason, "EG-PORT-MISSING" if wanted.kind == "serial" else "EG-SENSOR-NO-ANSWER"
         )
         raise GatewayError(
-            code, error.why, why=_WHY.get(wanted.kind, ""), todo=(error.todo,) if error.todo else None
+            code, error.why, why=_WHY.get(wanted.kind, ""), todo=(error.todo or _TODO[wanted.kind],)
         ) from error
     return best_first(guess for guess in found if wish.fits(guess.driver, guess.options))
 

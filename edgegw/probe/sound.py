@@ -81,5 +81,5 @@ async def listen(device: str, clock: Clock, said: Said, wish: Wish = ANYTHING) -
             about = "it gives sound; its levels are right after a calibration only"
             found.append(Guess(name, given, Sureness.SURE, about, sample=readings, notices=notices))
         elif answer["why"]:
-            raise PortError("missing", answer["why"], answer["todo"])
+            raise PortError("missing", answer["why"].removeprefix("RuntimeError: "), answer["todo"])
     return found
