@@ -26,13 +26,42 @@ def listed(options: Options) -> Exit:
 
     found = registry.installed()
     if options.json:
-        printing.document([each._asdict() for each in found])
+        printing.document([{**each._asdict(), "reads": _reads(each.name)} for each in found])
     else:
+        broken = any(each.error for each in found)
         printing.table(
-            ("driver", "kind", "package", "version", "trouble"),
-            [(each.name, each.kind, each.package, each.version, each.error) for each in found],
+            ("driver", "reads", "kind", "package", *(("trouble",) if broken else ())),
+            [
+                (
+                    each.name,
+                    _reads(each.name),
+                    each.kind,
+                    f"{each.package} {each.version}",
+                    *((each.error,) if broken else ()),
+                )
+                for each in found
+            ],
         )
     return Exit.PROBLEMS if any(each.error for each in found) else Exit.DONE
+
+
+def _reads(name: str) -> str:
+    """Which devices a driver reads, as the title of its README says; empty where there is none."""
+    title, _, _ = _paper(name, "README.md").partition("\n")
+    return title.partition(": ")[2].strip()
+
+
+def _paper(name: str, paper: str) -> str:
+    """A file that lies beside a driver's code; empty for none, as with a driver that cannot be used."""
+    from importlib import resources
+
+    from edgegw import registry
+
+    try:
+        package = sys.modules[registry.load(name).__module__].__package__
+        return resources.files(package or "").joinpath(paper).read_text(encoding="utf-8")
+    except (registry.DriverError, OSError, ValueError, ModuleNotFoundError):
+        return ""
 
 
 def info(
@@ -84,6 +113,8 @@ def info(
                 for each, found in variants
             ],
         )
+    if sample := _paper(name, "sample.toml"):
+        printing.text(f"\n# To begin with, as conf.d/ID.toml:\n{sample.rstrip()}")
     return Exit.DONE
 
 

@@ -289,6 +289,14 @@ def test_a_certificate_that_is_not_there_is_a_wrong_name_and_no_reason_to_make_n
 # drivers
 
 
+def test_drivers_are_listed_with_what_they_read_and_info_ends_with_a_table_to_begin_with() -> None:
+    found = {each["name"]: each["reads"] for each in json.loads(edgegw("drivers", "list", "--json").stdout)}
+    assert found["sds011"].startswith("Nova SDS011")
+    assert all(found.values())
+    shown = edgegw("drivers", "info", "ble_presence").stdout
+    assert '[sensor.square-1]\ndriver = "ble_presence"\n' in shown
+
+
 def test_drivers_are_listed_with_the_package_that_brings_them() -> None:
     found = json.loads(edgegw("drivers", "list", "--json").stdout)
     (sds011,) = [each for each in found if each["name"] == "sds011"]
