@@ -161,6 +161,7 @@ def test_an_installed_driver_is_listed_with_its_package_and_decodes(installed: P
         "version": "1.2.3",
         "kind": "stream",
         "error": "",
+        "reads": "a wind sensor",
     }
     assert ("sds011", "edgegw") in rows
     assert "wind_speed" in edgegw(installed, "drivers", "info", "breeze").stdout
