@@ -120,13 +120,11 @@ class Keeper:
 
     def reopen(self) -> None:
         """After a failed write: open again, check the tail, find out whether the last batch is there or not."""
-        sealed, self._unsure = self._unsure, None
         with suppress(Exception):  # the old connection may be beyond closing; a new one is what counts
             self._store.close()
         receipted = self._receipted
         self._open()
         self._receipted = max(self._receipted, min(receipted, self._journal.size))
-        self._unsure = sealed
 
     def close(self) -> None:
         """Write what is pending and close the store."""

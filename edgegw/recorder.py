@@ -76,6 +76,7 @@ class Recorder:
         self._committed = keeper.size
         self._taken = self._refused = self._dropped = self._unnamed = 0
         self._lag = 0.0
+        self._broken = False  # a write failed, and nothing may follow it before the store is open again
         self.trouble: StoreFull | StoreFailed | None = None
         """Why nothing can be accepted now; None while the disk writes."""
 
@@ -155,6 +156,8 @@ class Recorder:
 
     async def _commit_waiting(self) -> bool:
         """Commit some of what waits; False when the disk refused one of them."""
+        if self._broken and not await self._mend():
+            return False
         issued = int(self._timeline.time(self._clock.boottime()))
         batches = list(islice(self._waiting, AT_ONCE))
         done, trouble = await self._worker.call(self._in_turn, batches, issued)
@@ -164,13 +167,21 @@ class Recorder:
             self._committed = committed.end
             self._lag = self._clock.monotonic() - closed.since
             self._on_commit(committed)
-        if isinstance(trouble, StoreFailed):
-            try:
-                await self._worker.call(self._keeper.reopen)
-            except StoreFailed as again:
-                trouble = again
         self.trouble = trouble
+        if isinstance(trouble, StoreFailed):
+            self._broken = True
+            await self._mend()
         return trouble is None
+
+    async def _mend(self) -> bool:
+        """Open the store again after a failed write; whether it is open."""
+        try:
+            await self._worker.call(self._keeper.reopen)
+        except StoreFailed as again:
+            self.trouble = again
+            return False
+        self._broken = False
+        return True
 
     def _in_turn(
         self, batches: Sequence[Closed], issued: int

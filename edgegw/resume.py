@@ -83,7 +83,7 @@ def _replay(store: Store, journal: Journal) -> float:
 
 
 def set_aside(directory: Path, why: str) -> Path:
-    """Move a closed database out of the way, never delete it; its new, free name."""
+    """Move a closed database out of the way, never delete it; its new, free name, which a power cut does not undo."""
     path = directory / FILE_NAME
     aside = next(
         name
@@ -93,6 +93,13 @@ def set_aside(directory: Path, why: str) -> Path:
     for suffix in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    # Before a new database takes the old name: f2fs brings back a synchronised file without earlier renames, and
+    # whatever had its name then is gone.
+    names = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(names)
+    finally:
+        os.close(names)
     return aside
 
 

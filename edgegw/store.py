@@ -7,6 +7,7 @@ knows nothing of signatures.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ CHECKPOINT_PAGES: Final = 512
 SPARE_PAGES: Final = 32
 # Batches that one transaction removes: a removal of a day's backlog must not hold up the next batch.
 REMOVE_AT_ONCE: Final = 64
+
+# What is written at once when the WAL of an earlier run is made durable.
+SETTLE_BYTES: Final = 256 * 1024
 
 # Heads that one look-up gives.
 HEADS_AT_ONCE: Final = 64
@@ -99,6 +103,7 @@ class Store:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # The file holds the secret of the salts: nobody else reads it, from its first moment on.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _settle(self.path.with_name(FILE_NAME + "-wal"))
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         except PermissionError as error:
             raise GatewayError("EG-PERMISSION", f"{error.filename}: not allowed") from error
@@ -343,3 +348,29 @@ class Store:
             for path in (self.path, self.path.with_name(FILE_NAME + "-wal"))
             if path.exists()
         )
+
+
+def _settle(wal: Path) -> None:
+    """Make durable what a run before this one left in the WAL, before anybody relies on it; raises OSError.
+
+    A process killed between the write and the sync of a commit leaves a batch that its successor reads and sends, and
+    that a power cut takes. After a sync that failed Linux counts the pages as written although they are not, and a
+    later sync of them does nothing (https://wiki.postgresql.org/wiki/Fsync_Errors). So the same bytes are written
+    again, in their place. A checkpoint would not do: it trusts the WAL, and a cut in its middle mixes old and new.
+    """
+    try:
+        file = os.open(wal, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        at = 0
+        while data := os.pread(file, SETTLE_BYTES, at):
+            try:
+                at += os.pwrite(file, data, at)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                break  # a file system that never writes in place is full: the gateway starts all the same
+        os.fsync(file)
+    finally:
+        os.close(file)  # SQLite locks the database and the shared index, never this file
