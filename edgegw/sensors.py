@@ -69,13 +69,18 @@ class Sensors:
         self._listen = listen
         self._running: dict[str, tuple[Sensor, asyncio.Task[None]]] = {}
         self._buses = Buses(wires)
+        # What starts and stops sensors waits for devices to close: a second reload or loan waits for the first.
+        self._turn = asyncio.Lock()
+        self._stopped = False
         self.views: dict[str, View] = {}
 
     async def apply(self, wanted: Mapping[str, Sensor]) -> list[str]:
-        """Run exactly these sensors; the ids that were started or changed."""
-        gone = [name for name, (sensor, _) in self._running.items() if wanted.get(name) != sensor]
-        for name in gone:
-            await self._stop(name)
+        """Run exactly these sensors; the ids that were started or changed, none after `stop`."""
+        async with self._turn:
+            return [] if self._stopped else await self._apply(wanted)
+
+    async def _apply(self, wanted: Mapping[str, Sensor]) -> list[str]:
+        await self._stop([name for name, (sensor, _) in self._running.items() if wanted.get(name) != sensor])
         fresh = [name for name in wanted if name not in self._running]
         for name in fresh:
             sensor = wanted[name]
@@ -102,18 +107,10 @@ class Sensors:
         Gives the ids of the sensors on that wire, all of which pause meanwhile. KeyError for an unknown sensor,
         GatewayError (EG-PORT-BUSY) while somebody else has the wire.
         """
-        wire = _wire(self._running[name][0])
-        paused = {
-            each: sensor
-            for each, (sensor, _) in self._running.items()
-            if sensor.enabled and (each == name or (wire and _wire(sensor) == wire))
-        }
-        if any(self.views[each].trouble is State.PAUSED for each in paused):
-            raise GatewayError("EG-PORT-BUSY", f"the wire of {name} is lent to another command already")
-        for each in paused:
-            await self._halt(each)
-            self.views[each].trouble = State.PAUSED
+        paused: dict[str, Sensor] = {}
         try:
+            async with self._turn:
+                await self._pause(name, paused)
             yield list(paused)
         finally:
             for each, sensor in paused.items():
@@ -123,22 +120,43 @@ class Sensors:
                     view.trouble, view.since = None, self._clock.monotonic()
                     self._start(each, sensor, view)
 
+    async def _pause(self, name: str, paused: dict[str, Sensor]) -> None:
+        """Halt the sensors on the wire of `name`, and put each into `paused`."""
+        wire = _wire(self._running[name][0])
+        found = {
+            each: sensor
+            for each, (sensor, _) in self._running.items()
+            if sensor.enabled and (each == name or (wire and _wire(sensor) == wire))
+        }
+        if any(self.views[each].trouble is State.PAUSED for each in found):
+            raise GatewayError("EG-PORT-BUSY", f"the wire of {name} is lent to another command already")
+        for each, sensor in found.items():
+            # Whoever borrows may go while a device takes its time to close: what was halted starts again then.
+            paused[each] = sensor
+            try:
+                await self._halt(each, self._running[each][1])
+            finally:
+                self.views[each].trouble, self.views[each].why, self.views[each].todo = State.PAUSED, "", ""
+
     async def stop(self) -> None:
-        """Stop all sensors."""
-        for name in list(self._running):
-            await self._stop(name)
+        """Stop all sensors, for ever."""
+        async with self._turn:
+            self._stopped = True
+            await self._stop(list(self._running))
 
-    async def _stop(self, name: str) -> None:
-        await self._halt(name)
-        del self._running[name]
-        self.views.pop(name, None)
+    async def _stop(self, names: Sequence[str]) -> None:
+        """Stop sensors side by side: a device that takes its time to close costs it once, not once for each."""
+        # Forgotten first: a loan that ends meanwhile starts none of them again.
+        tasks = {name: self._running.pop(name)[1] for name in names}
+        for name in names:
+            self.views.pop(name, None)
+        await asyncio.gather(*(self._halt(name, task) for name, task in tasks.items()))
 
-    async def _halt(self, name: str) -> None:
+    async def _halt(self, name: str, task: asyncio.Task[None]) -> None:
         """End a sensor's task and give its bus back."""
-        _, task = self._running[name]
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Not awaited itself: that could not tell the end of the task from the end of whoever waits.
+        await asyncio.wait({task})
         await self._buses.release(name)
 
     async def _supervise(self, name: str, sensor: Sensor, view: View) -> None:

@@ -27,7 +27,7 @@ from edgegw.sensors import Sensors
 from edgegw.views import MAX_REASONS, View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 TEMPERATURE = QUANTITIES["temperature"]
 
@@ -139,6 +139,7 @@ class World:
     ports: dict[str, list[FakePort]] = field(default_factory=dict)
     buses: dict[str, FakeBus] = field(default_factory=dict)
     taken: list[tuple[str, float]] = field(default_factory=list)
+    close_s: float = 1.0
 
     def serial(self, path: str, line: SerialLine, on_data: Any, on_open: Any) -> FakePort:
         del line
@@ -346,6 +347,138 @@ async def test_a_sensor_is_lent_once_at_a_time(sensors: Sensors, world: World) -
                 pass
     await world.clock.run(0)
     assert len(world.ports["/dev/a"]) == 1
+
+
+class SlowPort(FakePort):
+    """A device that takes a second to close, as an adapter in trouble does."""
+
+    def __init__(self, world: World, on_data: Any, on_open: Any) -> None:
+        super().__init__(on_data, on_open)
+        self._world = world
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            await self._world.clock.sleep(self._world.close_s)
+
+
+@pytest.fixture
+def slow(sensors: Sensors, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    del sensors  # they are stopped after this fixture is over
+
+    def serial(path: str, line: SerialLine, on_data: Any, on_open: Any) -> FakePort:
+        del line
+        port = SlowPort(world, on_data, on_open)
+        world.ports.setdefault(path, []).append(port)
+        return port
+
+    monkeypatch.setattr(world, "serial", serial)
+    yield world
+    world.close_s = 0.0
+
+
+async def settled(world: World, task: asyncio.Task[Any], seconds: float = 60.0) -> None:
+    """Let time go on until the task has ended."""
+    for _ in range(int(seconds * 10)):
+        if task.done():
+            break
+        await world.clock.run(0.1)
+    await task
+
+
+async def test_devices_that_take_their_time_to_close_are_closed_side_by_side(
+    sensors: Sensors, slow: World
+) -> None:
+    await sensors.apply({f"air-{n}": talker(f"/dev/{n}") for n in range(30)})
+    await slow.clock.run(0)
+    begin = slow.clock.monotonic()
+    await settled(slow, asyncio.create_task(sensors.stop()))
+    # One after the other they would take 30 s: as long as systemd waits before it kills.
+    assert slow.clock.monotonic() - begin < 3.0
+
+
+async def test_a_reload_during_a_reload_waits_for_it_and_wins(sensors: Sensors, slow: World) -> None:
+    await sensors.apply({"air-1": talker("/dev/a"), "air-2": talker("/dev/b")})
+    await slow.clock.run(0)
+    first = asyncio.create_task(sensors.apply({"air-1": talker("/dev/c"), "air-2": talker("/dev/b")}))
+    await slow.clock.run(0)
+    second = asyncio.create_task(sensors.apply({"air-1": talker("/dev/d")}))
+    await settled(slow, first)
+    await settled(slow, second)
+    await slow.clock.run(0)
+    assert list(sensors.views) == ["air-1"]
+    slow.ports["/dev/d"][0].say(b"T\x07", slow.clock.monotonic())
+    assert slow.taken == [("air-1", 7.0)]
+
+
+async def test_a_reload_after_the_stop_starts_nothing(sensors: Sensors, world: World) -> None:
+    await sensors.stop()
+    assert await sensors.apply({"air-1": talker("/dev/a")}) == []
+    await world.clock.run(0)
+    assert not world.ports
+
+
+async def test_who_goes_before_the_wire_was_lent_gives_it_back(sensors: Sensors, slow: World) -> None:
+    await sensors.apply({"air-1": talker("/dev/a")})
+    await slow.clock.run(0)
+
+    async def borrow() -> None:
+        async with sensors.lent("air-1"):
+            raise AssertionError("the one who asked is gone")
+
+    borrower = asyncio.create_task(borrow())
+    await slow.clock.run(0)
+    borrower.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settled(slow, borrower)
+    await slow.clock.run(2.0)
+    slow.ports["/dev/a"][-1].say(b"T\x07", slow.clock.monotonic())
+    assert slow.taken == [("air-1", 7.0)]
+
+
+async def test_a_sensor_that_is_removed_while_its_wire_is_being_lent_leaves_the_others_alive(
+    sensors: Sensors, slow: World
+) -> None:
+    await sensors.apply({"air-1": talker("/dev/a"), "air-2": talker("/dev/a")})
+    await slow.clock.run(0)
+
+    async def borrow() -> None:
+        async with sensors.lent("air-1"):
+            await slow.clock.sleep(1.0)
+
+    borrower = asyncio.create_task(borrow())
+    await slow.clock.run(0)
+    reload = asyncio.create_task(sensors.apply({"air-2": talker("/dev/a")}))
+    await settled(slow, borrower)
+    await settled(slow, reload)
+    await slow.clock.run(2.0)
+    slow.ports["/dev/a"][-1].say(b"T\x07", slow.clock.monotonic())
+    assert slow.taken == [("air-2", 7.0)]
+
+
+async def test_two_who_borrow_at_once_do_not_share_a_wire(sensors: Sensors, slow: World) -> None:
+    await sensors.apply({"air-1": talker("/dev/a")})
+    await slow.clock.run(0)
+    at_once: list[int] = []
+
+    async def borrow() -> int:
+        async with sensors.lent("air-1"):
+            at_once.append(1)
+            await slow.clock.sleep(5.0)
+            most = len(at_once)
+            at_once.pop()
+            return most
+
+    tasks = [asyncio.create_task(borrow()) for _ in range(2)]
+    done = asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(200):
+        await slow.clock.run(0.1)
+        if done.done():
+            break
+    results = await done
+    assert results[0] == 1
+    assert isinstance(results[1], GatewayError)
 
 
 def test_reasons_are_bounded_whatever_a_driver_invents() -> None:
