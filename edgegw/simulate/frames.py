@@ -75,6 +75,7 @@ def damaged(frame: bytes) -> bytes:
     """The frame with one bit of its check flipped: the byte before the last one.
 
     That is the checksum of an SDS011, half of the end marker of an LD2450 and half of the CRC of a Modbus RTU
-    answer, so that no receiver may take it for a frame.
+    answer, so that no receiver may take it for a frame. Of an answer of one byte that byte is flipped.
     """
-    return frame[:-2] + bytes([frame[-2] ^ 0x10]) + frame[-1:]
+    at = max(0, len(frame) - 2)
+    return frame[:at] + bytes(byte ^ 0x10 for byte in frame[at : at + 1]) + frame[at + 1 :]
