@@ -26,6 +26,8 @@ TIMEOUT_S: Final = 0.3
 QUESTIONS: Final = 4
 # Whoever used the port just before gives it back in a thread of its own, which may take a moment.
 BUSY_S: Final = 3.0
+# How often a unit that somebody named is asked each question: a busy device, or a busy machine, may miss one.
+NAMED_TRIES: Final = 3
 #: Addresses that are searched unless told otherwise, after those that the devices leave their makers with.
 USUAL: Final = tuple(range(1, 17))
 
@@ -106,7 +108,12 @@ async def discover(
         PortError: The port or host cannot be used.
     """
     usual = [unit for driver in candidates.values() for unit in driver.units]
-    search = _Search(candidates, tuple(dict.fromkeys(units or [*usual, *USUAL])), progress)
+    search = _Search(
+        candidates,
+        tuple(dict.fromkeys(units or [*usual, *USUAL])),
+        progress,
+        NAMED_TRIES if units else 1,
+    )
     try:
         async with asyncio.timeout(limit_s):
             if isinstance(where, str):
@@ -132,8 +139,10 @@ class _Search:
         candidates: Mapping[str, PollDriver],
         units: Sequence[int],
         progress: Callable[[Progress], None],
+        tries: int,
     ) -> None:
         self.found: list[Found] = []
+        self._tries = tries
         self._candidates = candidates
         self._units = units
         self._progress = progress
@@ -209,7 +218,7 @@ class _Search:
         at_home = [driver for driver in self._candidates.values() if unit in driver.units]
         blocks = [block for driver in at_home or self._candidates.values() for block in driver.blocks()[:1]]
         often = sorted(dict.fromkeys(blocks), key=blocks.count, reverse=True)
-        return often[: QUESTIONS if at_home else 1]
+        return often[: QUESTIONS if at_home else 1] * self._tries
 
     async def _identified(
         self, bus: Bus, unit: int, line: SerialLine | None, certain: Sequence[str] = ()
