@@ -21,6 +21,11 @@ ANSWER_TIMES: Final = 32
 # Checks that say where a reading came from: nothing is wrong with such a sensor, and nobody has to go there.
 ORIGIN: Final = frozenset(("unauthenticated", "unauthenticated_time", "unidentified"))
 
+# What to do about a device that says nothing, or nothing that can be read.
+CHECK_DEVICE: Final = (
+    "Check its power and its wires, or its range and battery; what was refused of it is counted under errors."
+)
+
 
 class State(StrEnum):
     """What a sensor is doing; the same words in status, metrics and messages."""
@@ -107,17 +112,19 @@ class View:
 
     def as_dict(self, now: float) -> dict[str, Any]:
         """The element of `sensors` in `status --json`."""
+        state = self.state(now)
         found: dict[str, Any] = {
             "id": self.id,
             "driver": self.driver,
-            "state": str(self.state(now)),
+            "state": str(state),
             "last": dict(self.last),
             "age_s": round(now - self.at, 3) if self.at is not None else -1,
             "readings": self.readings,
             "errors": dict(self.errors),
         }
         # Only where there is something to say: every status message carries all of it.
-        said = {"why": self.why, "todo": self.todo, "checks": sorted(self.checks)}
+        why, todo = self._said(state, now)
+        said = {"why": why, "todo": todo, "checks": sorted(self.checks)}
         found |= {key: value for key, value in said.items() if value}
         if self.notices:
             found["notices"] = dict(self.notices)
@@ -129,3 +136,11 @@ class View:
             times = {"last": self.answer_times[-1], "median": middle}
             found["answer_ms"] = {key: round(1000 * seconds, 1) for key, seconds in times.items()}
         return found
+
+    def _said(self, state: State, now: float) -> tuple[str, str]:
+        """Why it is as it is and what to do, in words; empty where nothing has to be done."""
+        if self.why or self.trouble is not None or state not in {State.STALE, State.NO_ANSWER}:
+            return self.why, self.todo
+        if self.at is None:
+            return f"No reading has come since its start {now - self.since:.0f} s ago.", CHECK_DEVICE
+        return f"No reading has come for {now - self.at:.0f} s.", CHECK_DEVICE

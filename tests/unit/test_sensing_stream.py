@@ -18,7 +18,7 @@ from edgegw.ports.errors import PortError
 from edgegw.sensing import stream
 from edgegw.sensing.buses import Buses
 from edgegw.sensing.sensing import Sensing
-from edgegw.views import View
+from edgegw.views import State, View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -205,3 +205,44 @@ async def test_without_an_interval_each_frame_is_a_reading(bench: Bench) -> None
     await bench.start(Gate(), interval=None)
     bench.port.say(1, 2)
     assert [value for value, _ in bench.emitted] == [1, 2]
+
+
+async def test_bytes_in_which_no_frame_begins_are_counted_and_a_few_of_them_are_not(bench: Bench) -> None:
+    await bench.start(Gate())
+    bench.port.on_data(b"....", 0.0)
+    assert bench.view.errors == {}
+    bench.port.say(1)
+    bench.port.on_data(b"......", 0.0)
+    assert bench.view.errors == {}
+    bench.port.on_data(b"." * 100, 0.0)
+    assert bench.view.errors == {"framing": 1}
+    bench.port.on_data(b"." * 100, 0.0)
+    assert bench.view.errors == {"framing": 2}
+
+
+async def test_a_device_that_is_plugged_in_again_and_says_nothing_is_not_called_unplugged(
+    bench: Bench,
+) -> None:
+    await bench.start(Gate())
+    bench.port.say(1)
+    bench.view.took((Reading(COUNT_IN, 1),), bench.clock.monotonic())
+    bench.view.trouble, bench.view.why = State.UNPLUGGED, "It was pulled out."
+    bench.port.on_open()
+    seen = bench.view.as_dict(bench.clock.monotonic())
+    assert (seen["state"], seen["why"]) == ("stale", "The port is open again, and no reading has come since.")
+    assert "power" in seen["todo"]
+
+
+def test_a_silent_device_has_a_sentence_and_something_to_do() -> None:
+    view = View("gate-1", "gate", 30.0, 0.0, simulated=False)
+    assert "why" not in view.as_dict(29.0)
+    never = view.as_dict(31.0)
+    assert (never["state"], never["why"]) == (
+        "no_answer",
+        "No reading has come since its start 31 s ago.",
+    )
+    view.took((Reading(COUNT_IN, 1),), 40.0)
+    assert "why" not in view.as_dict(41.0)
+    silent = view.as_dict(100.0)
+    assert (silent["state"], silent["why"]) == ("stale", "No reading has come for 60 s.")
+    assert "power" in silent["todo"]
