@@ -25,8 +25,14 @@ FRAME: Final = "uart"
 STREAM: Final = "uart-stream"
 #: Numbers as text, all inputs one list.
 NUMERIC: Final = "numeric"
+#: Words of 16 bits.
+REGISTERS: Final = "modbus-registers"
 # How pasted bytes are separated: "AA C0", "aa:c0", "0xAA, 0xC0", lines of a dump.
 _SEPARATORS: Final = re.compile(r"[\s:,;-]+")
+# A register as a word of its own, and a byte; a list of numbers as JSON has it.
+_WORD: Final = re.compile("0[xX][0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{4}")
+_BYTE: Final = re.compile("(0[xX])?[0-9A-Fa-f]{2}")
+_LIST: Final = re.compile(r"\s*\[\s*\d+(\s*,\s*\d+)*\s*\]\s*")
 # What is wrong with an input is quoted so far: one line on a terminal.
 _QUOTED: Final = 40
 
@@ -61,13 +67,34 @@ def decode(
     return _lines(_layered(name, driver, layer, chunks, context))
 
 
+def joined(texts: Sequence[str], layer: str) -> Sequence[str]:
+    """The inputs that arguments of a command are: one, where they are parts of one.
+
+    Those are the numbers of a list, the words of registers, and bytes with blanks between them, as they are pasted
+    (no frame has one byte).
+    """
+    part = _WORD if layer == REGISTERS else _BYTE
+    several = len(texts) > 1 and (
+        layer == NUMERIC
+        or (not is_text(layer) and any(all(map(each.fullmatch, texts)) for each in (part, _BYTE)))
+    )
+    return [" ".join(texts)] if several else texts
+
+
 def as_bytes(text: str, layer: str) -> bytes:
-    """The bytes of an input: the text itself on a layer of text, else hexadecimal; GatewayError if it is not."""
+    """The bytes of an input: the text itself on a layer of text, else hexadecimal; GatewayError if it is not.
+
+    Registers may also be a list of decimal numbers as JSON has it.
+    """
     if is_text(layer):
         return text.encode("utf-8", "surrogateescape")
+    if layer == REGISTERS and _LIST.fullmatch(text):
+        return b"".join(map(_register, re.findall(r"\d+", text)))
     found = bytearray()
     for word in _SEPARATORS.split(text):
         digits = word[2:] if word[:2] in {"0x", "0X"} else word
+        if layer == REGISTERS and digits != word and _WORD.fullmatch(word):
+            digits = digits.zfill(4)  # 0x1F is a register too
         try:
             found += bytes.fromhex(digits)
         except ValueError:
@@ -76,6 +103,12 @@ def as_bytes(text: str, layer: str) -> bytes:
             why = "has an odd number of digits, a byte has two" if odd else "is not hexadecimal"
             raise _usage(f"{shown!r} {why}") from None
     return bytes(found)
+
+
+def _register(digits: str) -> bytes:
+    if len(digits.lstrip("0")) > 5 or int(digits) > 0xFFFF:
+        raise _usage(f"{digits[:_QUOTED]} is no register, which has 16 bits: 0 to 65535")
+    return int(digits).to_bytes(2, "big")
 
 
 def is_text(layer: str) -> bool:
@@ -91,7 +124,16 @@ def _frames(driver: StreamDriver, chunks: Iterable[bytes]) -> Iterator[Outcome]:
         if reason:
             yield FrameError(reason)
         else:
-            yield from _told(partial(decoder.decode, chunk, number * driver.period_s))
+            told = partial(decoder.decode, chunk, number * driver.period_s)
+            yield from _told(partial(_said, driver, chunk, told))
+
+
+def _said(driver: Driver, data: bytes, decode: Callable[[], Sequence[Outcome]]) -> Sequence[Outcome]:
+    """What an input gives; where that is no line at all, what else it says."""
+    found = decode()
+    if isinstance(driver, StreamDriver) and all(isinstance(each, Notice) for each in found):
+        return tuple(driver.remark(data))
+    return found
 
 
 def _stream(driver: StreamDriver, chunks: Sequence[bytes]) -> Iterator[Outcome]:
@@ -133,7 +175,7 @@ def _layered(
         return found
 
     for chunk in chunks:
-        yield from _told(partial(readings, chunk))
+        yield from _told(partial(_said, driver, chunk, partial(readings, chunk)))
 
 
 def _told(readings: Callable[[], Iterable[Outcome]]) -> Sequence[Outcome]:
@@ -174,8 +216,8 @@ def _reading(reading: Reading) -> dict[str, Any]:
         "quantity": reading.quantity.name,
         "value": reading.value,
         "unit": reading.quantity.unit,
-        # What JSON does not know (the bytes of an id) is shown as text.
-        "meta": json.loads(json.dumps(dict(reading.meta or {}), default=str)),
+        # What JSON does not know (the bytes of an id, a number without end) is shown as text.
+        "meta": json.loads(json.dumps(dict(reading.meta or {}), default=str), parse_constant=str),
     }
     if reading.flag is not None:
         line["q"] = int(reading.flag)

@@ -3,7 +3,6 @@
 # ruff: noqa: PLC0415 -- a command imports what it needs when it runs: --help starts at once
 
 import contextlib
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -160,11 +159,7 @@ def decode(
 
     del options  # the data is JSON lines either way
     readings = 0
-    texts = [_stdin() if text == "-" else text for text in inputs or ["-"]]
-    if not pure.is_text(layer) and all(re.fullmatch("(0x)?[0-9A-Fa-f]{2}", text) for text in texts):
-        texts = [" ".join(texts)]  # bytes with blanks between them, as they are pasted: no frame has one byte
-    if layer == pure.NUMERIC:
-        texts = [" ".join(texts)]  # a list of numbers, and each is an argument
+    texts = pure.joined([_stdin() if text == "-" else text for text in inputs or ["-"]], layer)
     for line in pure.decode(name, texts, layer=layer, options=_pairs(option or [])):
         readings += "error" not in line
         printing.line(line)

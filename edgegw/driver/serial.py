@@ -76,6 +76,11 @@ class StreamDriver(Driver):
         """A fresh decoder for one opened device."""
         return _Stateless(self)
 
+    def remark(self, frame: bytes) -> Sequence[Outcome]:
+        """What a whole frame that gives no reading says, for the shell alone: what no quantity fits, in `meta`."""
+        del frame
+        return ()
+
     def setup(self) -> Sequence[Request]:
         """What is sent once after opening, in order, each `after_s` seconds after the one before it.
 

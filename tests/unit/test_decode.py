@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegw.cli.drivers import LONGEST_INPUT
-from edgegw.decode import as_bytes, decode
+from edgegw.decode import as_bytes, decode, joined
 from edgegw.problems import Exit, GatewayError
 
 # avaldebe/PyPMS (tests/sensors/test_message.py); lnxusr1/kenzy-ld2450; Renke RT-ZS-BZ manual V2.2.
@@ -125,6 +125,24 @@ def test_an_empty_scene_is_a_reading_of_no_targets() -> None:
 def test_a_whole_frame_without_a_value_says_no_data() -> None:
     reply = "aac507000000a16008ab"
     assert lines("sds011", reply) == [{"error": "no_data"}]
+
+
+def test_what_a_frame_says_that_is_no_measurement_is_shown_to_whoever_looks() -> None:
+    reply = "fdfcfbfa0c00a0010000000002011624062204030201"
+    assert lines("ld2410", reply) == [
+        {
+            "quantity": "reply",
+            "value": 0xA0,
+            "unit": "/",
+            "meta": {"payload": "a00100000000020116240622"},
+        }
+    ]
+    assert lines("ld2450", reply) == lines("ld2410", reply)
+    assert lines("terabee", "444404ba07f21b")[0]["meta"] == {"distance_mm": [1210, 2034]}
+    (said,) = lines("ops243", '{"Product": NaN}', layer="ascii-line")
+    assert said["meta"] == {"info": {"Product": "NaN"}}
+    (far,) = lines("ops243", '"m",2.1', layer="ascii-line")
+    assert far["meta"] == {"range": 2.1, "range_unit": "m"}
 
 
 def test_what_the_driver_doubts_shows_flag_and_checks() -> None:
@@ -257,6 +275,41 @@ def test_what_is_no_whole_byte_is_refused_and_quoted(text: str, why: str) -> Non
     with pytest.raises(GatewayError) as raised:
         as_bytes(text, "uart")
     assert (raised.value.code, raised.value.what) == ("EG-USAGE", why)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["43db8c2e"],
+        ["43DB 8C2E"],
+        ["43DB", "8C2E"],
+        ["0x43db", "0x8c2e"],
+        ["0x43db,0x8c2e"],
+        ["43", "db", "8c", "2e"],
+        ["[17371, 35886]"],
+        ["[17371,35886]\n"],
+    ],
+)
+def test_registers_may_be_written_as_words_as_bytes_or_as_a_list_of_numbers(texts: list[str]) -> None:
+    (text,) = joined(texts, "modbus-registers")
+    assert as_bytes(text, "modbus-registers") == b"\x43\xdb\x8c\x2e"
+    assert as_bytes("0x1F 0x2", "modbus-registers") == b"\x00\x1f\x00\x02"
+
+
+@pytest.mark.parametrize("text", ["[65536]", "[1, 123456789012345678901234567890]", "[-1]", "[1.5]", "[]"])
+def test_a_list_of_what_is_no_register_is_refused(text: str) -> None:
+    with pytest.raises(GatewayError) as raised:
+        as_bytes(text, "modbus-registers")
+    assert raised.value.code == "EG-USAGE"
+
+
+def test_arguments_are_one_input_where_each_is_only_part_of_one() -> None:
+    assert joined(["aa", "c0"], "uart") == ["aa c0"]
+    assert joined([AIR, AIR], "uart") == [AIR, AIR]
+    assert joined(["aac0", "d404"], "uart") == ["aac0", "d404"]
+    assert joined(["60", "80"], "numeric") == ["60 80"]
+    assert joined(["60", "80"], "ascii-line") == ["60", "80"]
+    assert joined(["02c9"], "modbus-registers") == ["02c9"]
 
 
 @given(st.binary(max_size=99), st.sampled_from(["", " ", ":", ", "]))

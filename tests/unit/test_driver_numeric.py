@@ -24,6 +24,8 @@ from edgegw.driver.numeric import MOST_NUMBERS
         ("003f", [63]),
         ("003C0050", [60, 80]),
         ("fffa 0003", [65530, 3]),
+        ("ffff 1000 03e8", [65535, 4096, 1000]),
+        ("0x3f 0XFFFA,0x10000", [63, 65530, 65536]),
         # Four digits that no register needs are a number.
         ("1000 2000", [1000, 2000]),
     ],
@@ -41,6 +43,8 @@ def test_numbers_are_read_as_people_and_json_write_them(text: str, found: list[f
         ("loud", "not_a_number"),
         ("nan", "not_a_number"),
         ("1 inf", "not_a_number"),
+        ("0x", "not_a_number"),
+        ("0x11111111111111111", "not_a_number"),
         ("\xff\xfe", "not_a_number"),
         ("1 " * (MOST_NUMBERS + 1), "unsupported_length"),
         ("0001" * (MOST_NUMBERS + 1), "unsupported_length"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edgegw.driver import FrameError, LengthPrefixed
+from edgegw.driver import QUANTITIES, FrameError, LengthPrefixed, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,13 @@ def parse_reply(frame: bytes) -> Reply:
     if second != _ACKNOWLEDGED:
         raise FrameError("malformed")
     return Reply(command, status == 0, frame[10 : -len(_END)])
+
+
+def shown(frame: bytes) -> Reading:
+    """A reply as the shell shows it: its content in `meta`, under a name that no quantity of the gateway has."""
+    reply = parse_reply(frame)
+    bare = QUANTITIES["targets"]._replace(name="reply", unit="/")
+    return Reading(bare, reply.command, meta={"payload": frame[6 : -len(_END)].hex()})
 
 
 def firmware(payload: bytes) -> str:

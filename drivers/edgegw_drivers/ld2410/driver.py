@@ -13,6 +13,7 @@ from edgegw_drivers.hilink import (
     conversation,
     encode,
     parse_reply,
+    shown,
 )
 from edgegw_drivers.ld2410.frame import COMMANDS, FRAMING, parse
 
@@ -38,6 +39,10 @@ class Ld2410(StreamDriver):
     def setup(self) -> Sequence[Request]:
         """Switch Bluetooth off, which is on by default and lets anybody nearby change the radar."""
         return conversation(COMMANDS, BLUETOOTH_OFF)
+
+    def remark(self, frame: bytes) -> Sequence[Outcome]:
+        """The reply to a command, as it stands."""
+        return (shown(frame),) if frame.startswith(REPLY_START) else ()
 
     def encode(self, command: str, options: Mapping[str, Any]) -> bytes:
         """The bytes of a command that needs no value."""

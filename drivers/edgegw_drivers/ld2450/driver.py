@@ -26,6 +26,7 @@ from edgegw_drivers.hilink import (
     conversation,
     encode,
     parse_reply,
+    shown,
 )
 from edgegw_drivers.ld2450.frame import COMMANDS, LINE, SINGLE_TARGET, TRACKING_MODE, parse, plausible
 from edgegw_drivers.ld2450.passage import Counter, Line
@@ -126,6 +127,10 @@ class Ld2450(StreamDriver):
         Bluetooth is on by default and lets anybody nearby change the radar (PeterkoCZ91/HLK-LD2450-security).
         """
         return conversation(COMMANDS, _SET_UP)
+
+    def remark(self, frame: bytes) -> Sequence[Outcome]:
+        """The reply to a command, as it stands."""
+        return (shown(frame),) if frame.startswith(REPLY_START) else ()
 
     def encode(self, command: str, options: Mapping[str, Any]) -> bytes:
         """The bytes of a command that needs no value."""

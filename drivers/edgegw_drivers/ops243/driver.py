@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SPEED: Final = QUANTITIES["speed"]
 COUNT_IN: Final = QUANTITIES["count_in"]
 COUNT_OUT: Final = QUANTITIES["count_out"]
+# No quantity of the gateway: nothing but the shell ever sees it.
+_INFO: Final = SPEED._replace(name="info", unit="/")
 
 # Faster than anything on a road, and than the radar measures (348 km/h); a damaged number may say so.
 FASTEST: Final = 100.0
@@ -140,6 +142,11 @@ class Ops243(StreamDriver):
         if b"\n" in data.strip() or len(data) > LINES.limit:
             raise FrameError("malformed")
         return self.decoder().decode(data, 0.0)
+
+    def remark(self, frame: bytes) -> Sequence[Outcome]:
+        """What the radar says of itself, or of a distance."""
+        said = parse(LINES.text(frame))
+        return (Reading(_INFO, 1, meta=said.said),) if isinstance(said, Info) else ()
 
 
 class _Decoder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from edgegw.driver import FrameError, Lines
@@ -59,9 +60,13 @@ class Speed(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What the device says about itself; `unit` is one that it was set to, empty when it says none."""
+    """What the device says about itself; `unit` is one that it was set to, empty when it says none.
+
+    `said` is what it says, by name; the distance of a line of ranges is its `range`, in the unit of the line.
+    """
 
     unit: str = ""
+    said: Mapping[str, Any] = MappingProxyType({})
 
 
 def parse(text: str) -> Speed | Info:
@@ -75,7 +80,8 @@ def _object(text: str) -> Speed | Info:
     except (ValueError, RecursionError):
         raise FrameError("malformed", whole=True) from None
     if "speed" not in found:
-        return Info(_unit(found["Units"]) if "Units" in found else "")
+        said = {"range": _number(found["range"])} if "range" in found else {"info": found}
+        return Info(_unit(found["Units"]) if "Units" in found else "", said)
     direction = found.get("direction", "")
     if direction not in ("", "inbound", "outbound"):
         raise FrameError("malformed", whole=True)
@@ -90,7 +96,7 @@ def _columns(text: str) -> Speed | Info:
     if columns[0][:1] == '"' and len(columns) > 1:
         word = columns.pop(0).strip('"')
         if word in _RANGES:
-            return Info()
+            return Info(said={"range": _number(columns[-1]), "range_unit": word})
         unit = _unit(word)
     if len(columns) > _MOST_COLUMNS:
         raise FrameError("malformed", whole=True)

@@ -16,7 +16,7 @@ from edgegw.driver import (
     SerialLine,
     StreamDriver,
 )
-from edgegw_drivers.terabee.frame import FRAMING, encode_command, parse
+from edgegw_drivers.terabee.frame import FRAMING, distances, encode_command, parse
 from edgegw_drivers.terabee.passages import Passages
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 COUNT_IN: Final = QUANTITIES["count_in"]
 COUNT_OUT: Final = QUANTITIES["count_out"]
 OCCUPANCY: Final = QUANTITIES["occupancy"]
+# No quantity of the gateway: nothing but the shell ever sees it.
+_DISTANCES: Final = QUANTITIES["targets"]._replace(name="distances")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Terabee(StreamDriver):
     def decoder(self) -> _Decoder:
         """A decoder that knows the totals before."""
         return _Decoder(totals=self.counts == "totals")
+
+    def remark(self, frame: bytes) -> Sequence[Outcome]:
+        """The distances of a frame that holds no counts."""
+        found = list(distances(frame))
+        return (Reading(_DISTANCES, len(found), meta={"distance_mm": found}),)
 
     def setup(self) -> Sequence[Request]:
         """Have the device speak in frames with a CRC; it also knows text."""

@@ -7,15 +7,19 @@ not say the byte order; big-endian fits its examples.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgegw.driver import EitherOf, FixedLength, FrameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COUNTS: Final = FixedLength(start=b"PC", length=15)
 DISTANCES: Final = FixedLength(start=b"DD", length=7)
 FRAMING: Final = EitherOf((COUNTS, DISTANCES))
 
 _LAYOUT: Final = struct.Struct(">2x4siHHx")
+_TWO_DISTANCES: Final = struct.Struct(">2xHHx")
 
 _COMMANDS: Final = {
     "binary output": b"\x00\x61\x01",
@@ -41,6 +45,11 @@ def parse(frame: bytes) -> Totals | None:
     if crc8(frame[:-1]) != frame[-1]:
         raise FrameError("checksum")
     return Totals(*_LAYOUT.unpack(frame)) if frame.startswith(b"PC") else None
+
+
+def distances(frame: bytes) -> Sequence[int]:
+    """The two distances in mm of a frame that `parse` gives no totals for."""
+    return _TWO_DISTANCES.unpack(frame)
 
 
 def crc8(data: bytes) -> int:
