@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -96,7 +97,14 @@ class Radio:
     async def start_bus(self) -> None:
         """Start D-Bus alone."""
         if self._bus is not None:
-            await asyncio.to_thread(self._bus.start, (self._directory / "bus").exists)
+            await asyncio.to_thread(self._bus.start, self._answers)
+
+    def _answers(self) -> bool:
+        """Whether the bus takes connections, which is a moment after its socket is there."""
+        with socket.socket(socket.AF_UNIX) as link, contextlib.suppress(OSError):
+            link.connect(str(self._directory / "bus"))
+            return True
+        return False
 
     async def stop_bus(self) -> None:
         """Stop D-Bus: every connection to it is cut."""

@@ -107,6 +107,25 @@ async def test_it_scans_again_after_the_last_had_gone(radio: Radio) -> None:
         assert not radio.bluez.discovery
 
 
+async def test_a_newcomer_is_heard_although_the_scan_before_hangs_at_its_end(
+    radio: Radio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A reload removes the last sensor and the next one adds another, while bluetoothd does not answer.
+    monkeypatch.setattr("edgegw.ports.ble.scans.SCAN_S", 5.0)
+    monkeypatch.setattr("edgegw.ports.ble.scanner.CLOSE_S", 0.1)
+    scanner, ear = Scanner(pace=BRISK, scanning="active"), Ear(COMPANY)
+    async with listening(scanner, Ear(COMPANY)):
+        await until(lambda: radio.bluez.discovery)
+        before = scanner._task
+        radio.bluez.hang.add("StopDiscovery")
+    assert before is not None
+    assert not before.done(), "the end of the scan was waited for"
+    async with listening(scanner, ear):
+        await until(before.done)
+        radio.bluez.hang.clear()
+        await until(lambda: send(radio) and ear.adverts)
+
+
 async def test_a_newcomer_that_wants_something_else_changes_the_patterns(radio: Radio) -> None:
     scanner, tag, beacon = Scanner(pace=BRISK), Ear(COMPANY), Ear(services=(SERVICE,))
     async with listening(scanner, tag):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # What keeps a passive scan from beginning where an active one may do; the other reasons stop both.
 _NOT_PASSIVE: Final = frozenset({"passive", "failed", "busy"})
+# How long the last ear waits for its scan to end, so that BlueZ is left as it was; the end goes on by itself.
+CLOSE_S: Final = 2.0
 
 
 class Ear(Protocol):
@@ -79,6 +81,7 @@ class Scanner:
         self._pace = pace or Pace()
         self._ears: list[Ear] = []
         self._task: asyncio.Task[None] | None = None
+        self._scans = asyncio.Lock()
         self._changed = asyncio.Event()
         self._watch = Watch(
             time.monotonic(),
@@ -122,9 +125,8 @@ class Scanner:
             ear.hearing()
         self._ears.append(ear)
         self._changed.set()
-        if self._task is None or self._task.done():
-            # The one before may still be stopping: its stop would stop ours, they share a connection.
-            self._task = asyncio.create_task(self._run(self._task), name="bluetooth")
+        if self._task is None or self._task.done() or self._task.cancelling():
+            self._task = asyncio.create_task(self._run(), name="bluetooth")
         task = self._task
         try:
             # It ends only by a defect: then whoever listens has to know.
@@ -134,13 +136,17 @@ class Scanner:
             self._changed.set()
             if not self._ears and task is self._task:
                 task.cancel()
-                await asyncio.wait({task})
+                # A bluetoothd that hangs is not waited for: neither a reload nor the end of the process may hang too.
+                await asyncio.wait({task}, timeout=CLOSE_S)
 
     # -- one scan after the other
 
-    async def _run(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
+    async def _run(self) -> None:
+        # The one before may still be stopping: its stop would stop ours, they share a connection.
+        async with self._scans:
+            await self._scan_for_ever()
+
+    async def _scan_for_ever(self) -> None:
         pause = self._pace.first_pause
         self._watch.begin(time.monotonic())
         try:
