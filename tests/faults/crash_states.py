@@ -54,6 +54,11 @@ class CrashStates:
         """What the next process finds when this one is killed before operation `cut`: everything that was written."""
         return Disk(cut, self._built(cut, [None] * cut, set(range(cut))))
 
+    def least(self, cut: int) -> Disk:
+        """The least that a power cut before operation `cut` leaves: what is durable, and nothing else."""
+        durable = {number for number in range(cut) if self._durable[number] < cut}
+        return Disk(cut, self._built(cut, [None] * cut, durable, set(range(cut)) - durable))
+
     def cut(self, cut: int, chance: random.Random) -> Disk:
         """One of the states that a power cut before operation `cut` can leave."""
         kept = chance.choice((0.0, 0.1, 0.5, 0.9, 1.0))

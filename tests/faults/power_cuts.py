@@ -225,7 +225,7 @@ def judge(recording: Recording, disk: Disk, directory: Path) -> Verdict:
     with closing(log):
         if log.notes and not recording.aside:
             verdict.findings.append(f"set aside: {log.notes}")
-        stored = list(_batches(log))
+        stored = list(batches(log))
         _held_to(promised, log, stored, verdict)
         _beside(promised.due() | recording.kept, log, stored, directory, verdict)
         _goes_on(promised, recording.owner, log, verdict)
@@ -234,7 +234,8 @@ def judge(recording: Recording, disk: Disk, directory: Path) -> Verdict:
     return verdict
 
 
-def _batches(log: Keeper) -> Iterator[StoredBatch]:
+def batches(log: Keeper) -> Iterator[StoredBatch]:
+    """Everything in the log."""
     at = 0
     while found := log.batches_from(at, READ_BYTES):
         yield from found
@@ -261,7 +262,7 @@ def _held_to(promised: Promised, log: Keeper, stored: Sequence[StoredBatch], ver
         verdict.findings.append(f"never sealed: {sorted(extra - promised.sealed)[:2]}")
     if len(extra) > 1 or any(batch.first < promised.ends.get(epoch, 0) for batch in extra):
         verdict.findings.append(f"never accepted: {sorted(extra)[:2]}")
-    records = Counter(record for each in stored for record in _records(each.message))
+    records = Counter(record for each in stored for record in records_of(each.message))
     twice = sum(count - 1 for count in records.values())
     if twice:
         verdict.twice += twice
@@ -269,7 +270,7 @@ def _held_to(promised: Promised, log: Keeper, stored: Sequence[StoredBatch], ver
 
 
 @lru_cache(maxsize=4096)
-def _records(message: bytes) -> tuple[tuple[str, float, object], ...]:
+def records_of(message: bytes) -> tuple[tuple[str, float, object], ...]:
     """Name, time and value of the readings of a batch."""
     _, records = senml.read_pack(cose.parse(message).payload or b"")
     return tuple((each.name, each.t, each.value) for each in records if not each.name.endswith(":lost"))
@@ -319,7 +320,7 @@ def _goes_on(promised: Promised, owner: Owner, log: Keeper, verdict: Verdict) ->
 
 def _stands(owner: Owner, log: Keeper, verdict: Verdict) -> None:
     """Every signature, every record and the whole tree."""
-    report = check(_batches(log), _heads(log), owner.ring, receipted=log.receipted)
+    report = check(batches(log), _heads(log), owner.ring, receipted=log.receipted)
     if report.refused:
         verdict.findings.append(f"does not verify: {report.findings[:2]}")
     if report.gaps:
@@ -342,6 +343,16 @@ def cuts(recording: Recording, seed: int, numbers: Iterable[int]) -> Verdict:
 def kills(recording: Recording, numbers: Iterable[int]) -> Verdict:
     """Judge a kill before each of these operations: nothing that was written is missing."""
     return _judged(recording, numbers, recording.states.killed)
+
+
+def worst(recording: Recording) -> Verdict:
+    """Judge the worst cut right behind each acceptance: nothing reached the disk that did not have to."""
+    said = [
+        number
+        for number, each in enumerate(recording.states.operations, 1)
+        if isinstance(each, store_trace.Mark) and each.text.startswith("accepted ")
+    ]
+    return _judged(recording, said, recording.states.least)
 
 
 def _judged(recording: Recording, numbers: Iterable[int], state: Callable[[int], Disk]) -> Verdict:

@@ -9,7 +9,7 @@ outside, in this process, and each such moment is a line in the file MARKS, writ
     head EPOCH NUMBER SIZE              the same for a head
     goes EPOCH FIRST END                may be missing from now on: receipted, or named as lost with it
 
-`+normal` and `+early` after WHAT make it wrong on purpose: `synchronous=NORMAL`, and a commit for three batches.
+`+normal`, `+early` and `+trusting` after WHAT make it wrong on purpose, see `WRONG`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from fakes_clock import FakeClock
 from keeping import LIMITS, START, STORES, WRITER, closed, keeper, signed_receipt
 
+from edgegw import store
 from edgegw.clock import Timeline, look
 from edgegw.driver import QUANTITIES, Reading
 from edgegw.journal import Journal
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 ISSUED = int(START)
 TEMPERATURE = QUANTITIES["temperature"]
+#: What the scene `stubborn` takes in.
+READINGS = 90
 # 2 pages of 4 KiB in eight go to a checkpoint: the WAL is folded in every few batches.
 SMALL = 512 * 1024
 
@@ -136,7 +139,12 @@ def early() -> None:
     Store.transaction = wrong  # type: ignore[method-assign]
 
 
-WRONG = {"normal": normal, "early": early}
+def trusting() -> None:
+    """A store that takes what it reads in the WAL for durable."""
+    store._settle = lambda wal: None  # noqa: ARG005 -- its name belongs to the call
+
+
+WRONG = {"normal": normal, "early": early, "trusting": trusting}
 
 # -- scenes: each runs in a directory and ends as it likes
 
@@ -247,7 +255,7 @@ async def _insist(log: Keeper) -> None:
         on_commit=lambda _: None,
     )
     running = asyncio.create_task(recorder.run())
-    for number in range(30):
+    for number in range(READINGS // 3):
         for value in range(3):
             clock.advance(0.1)
             recorder.readings("air-1", [Reading(TEMPERATURE, 3 * number + value)], clock.monotonic())
