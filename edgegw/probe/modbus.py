@@ -52,8 +52,8 @@ async def ask(where: str | tuple[str, int], said: Said, wish: Wish = ANYTHING) -
 def _guesses(device: Found, tried: dict[str, Candidate]) -> list[Guess]:
     """A device as the profile that fits best, then as the others that fit too."""
     best = tried[device.profile]
-    # Who says who it is, needs no other guess.
-    others = () if device.identity else device.others
+    # Who says who it is needs no other guess.
+    others = () if device.identity or device.sure is Sure.CERTAIN else device.others
     about = device.identity or "it answers with values that can be"
     if others:
         about += f"; {len(others) + 1} profiles fit, and its label or the values tell which"

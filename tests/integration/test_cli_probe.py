@@ -136,7 +136,8 @@ def test_a_device_that_must_be_started_is_recognised_and_not_started(tmp_path: P
 
 
 def test_a_modbus_device_is_found_with_its_profile_line_and_unit(tmp_path: Path) -> None:
-    best = probed(tmp_path, "renke-rtu", "--driver", "modbus")[0]
+    best, *others = probed(tmp_path, "renke-rtu", "--driver", "modbus")
+    assert others == [], "it told its own address, as only this maker's devices do"
     assert (best["options"], best["sure"]) == ({"profile": "renke-noise"}, "sure")
     assert (best["line"], best["unit"]) == ("9600 8N1", 1)
 
