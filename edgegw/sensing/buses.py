@@ -37,7 +37,9 @@ class Buses:
     async def release(self, name: str) -> None:
         """This sensor uses its bus no longer."""
         for key, (bus, users) in list(self._found.items()):
-            users.discard(name)
-            if not users:
-                del self._found[key]
-                await bus.close()
+            if name in users:
+                users.discard(name)
+                if not users:
+                    # Before the close, which is waited for: sensors are stopped side by side.
+                    del self._found[key]
+                    await bus.close()

@@ -398,6 +398,33 @@ async def test_devices_that_take_their_time_to_close_are_closed_side_by_side(
     assert slow.clock.monotonic() - begin < 3.0
 
 
+async def test_buses_that_take_their_time_to_close_are_closed_side_by_side(
+    sensors: Sensors, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path
+
+    async def close(bus: FakeBus) -> None:
+        await world.clock.sleep(1.0)
+        assert not bus.closed, "closed twice"
+        bus.closed = True
+
+    monkeypatch.setattr(FakeBus, "close", close)
+    await sensors.apply(
+        {
+            f"sound-{n}": Sensor(
+                driver="polled", port=Path(f"/dev/{n // 2}"), unit=n + 1, interval=1.0, stale_after=3.0
+            )
+            for n in range(20)
+        }
+    )
+    await world.clock.run(0)
+    begin = world.clock.monotonic()
+    await settled(world, asyncio.create_task(sensors.stop()))
+    assert len(world.buses) == 10
+    assert all(bus.closed for bus in world.buses.values())
+    assert world.clock.monotonic() - begin < 3.0
+
+
 async def test_a_reload_during_a_reload_waits_for_it_and_wins(sensors: Sensors, slow: World) -> None:
     await sensors.apply({"air-1": talker("/dev/a"), "air-2": talker("/dev/b")})
     await slow.clock.run(0)
