@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from random_kills import killed_at_random
 from world import World, until
 
 if TYPE_CHECKING:
@@ -88,24 +89,7 @@ def test_a_gateway_killed_in_a_checkpoint_loses_and_repeats_nothing(tmp_path: Pa
 
 
 def test_twenty_random_kills_of_gateway_broker_and_receiver_lose_and_repeat_nothing(world: World) -> None:
-    chance = random.Random(20261122)
-    world.start_receiver()
-    world.start_gateway()
-    for _ in range(20):
-        world.frames(chance.randrange(3, 40))
-        victim = chance.choice(["gateway", "gateway", "broker", "receiver"])
-        if victim == "gateway":
-            world.kill_gateway()
-            world.start_gateway()
-        elif victim == "broker":
-            world.broker.kill()
-            world.frames(chance.randrange(1, 10))
-            world.broker.start()
-        else:
-            world.kill_receiver()
-            world.start_receiver()
-    until("the gateway is back", lambda: bool(world.status()))
-    world.frames(20)
+    killed_at_random(world, random.Random(20261122), kills=20)
     world.settled()
     world.check()
 
