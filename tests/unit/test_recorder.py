@@ -125,6 +125,37 @@ async def test_a_disk_that_refuses_is_tried_again_with_the_same_records(
     assert bench.values() == [1.5, 2.5]
 
 
+async def test_a_store_that_cannot_be_opened_again_is_opened_before_the_next_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, reopen = bench.log.commit, bench.log.reopen
+    refusals = [StoreFailed("EG-STORE-FAILED", "a write"), StoreFailed("EG-STORE-FAILED", "opening")]
+    done: list[str] = []
+
+    def refuse_once(*args: Any) -> Any:
+        done.append("commit")
+        if len(refusals) == 2:
+            raise refusals.pop(0)
+        return commit(*args)
+
+    def fail_once() -> None:
+        done.append("reopen")
+        if refusals:
+            raise refusals.pop()
+        reopen()
+
+    monkeypatch.setattr(bench.log, "commit", refuse_once)
+    monkeypatch.setattr(bench.log, "reopen", fail_once)
+    bench.read(1.5)
+    await bench.recorder.flush()
+    assert [str(trouble) for trouble in bench.troubles()] == [str(StoreFailed("EG-STORE-FAILED", "opening"))]
+    await bench.retried()
+    await bench.recorder.flush()
+    assert done == ["commit", "reopen", "reopen", "commit"]
+    assert bench.troubles() == []
+    assert bench.values() == [1.5]
+
+
 @pytest.mark.parametrize(
     "error", [StoreFull("full"), StoreFailed("EG-STORE-FAILED", "broken"), ValueError("defect")]
 )
