@@ -249,11 +249,11 @@ class Gateway:
             if changed or now - published >= HEAD_S:
                 published, self._last_state = now, document["state"]
                 self._notifier.status(health.headline(document))
-                self._uplink.publish_status(self._signed_status(document))
+                self._uplink.publish_status(self._signed_status(health.published(document)))
             await self._clock.sleep(STATE_S)
 
     async def _publish_status(self) -> None:
-        self._uplink.publish_status(self._signed_status(await self.status()))
+        self._uplink.publish_status(self._signed_status(health.published(await self.status())))
 
     def _last_will(self) -> bytes:
         """What the broker says of us when we are gone."""

@@ -20,6 +20,10 @@ DRAINING_S: Final = 30.0
 EXPIRES_DAYS: Final = 30
 
 
+#: Keys of a sensor that are for whoever stands at the cabinet.
+AT_THE_CABINET: Final = frozenset(("why", "todo", "facts", "notices", "bluetooth", "answer_ms"))
+
+
 class State(StrEnum):
     """What the gateway is doing; the worst that holds."""
 
@@ -135,3 +139,15 @@ def headline(document: Mapping[str, Any]) -> str:
         f"{document['state']}: {talking} of {len(sensors)} sensors, link {document['link']['state']}, "
         f"{document['log']['size']} records, {document['backlog']['readings']} not receipted"
     )
+
+
+def published(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The status document as it goes upstream: without the sentences for whoever stands at the cabinet.
+
+    They name ports, paths and addresses of the box, and would make up most of a message that is sent each minute.
+    """
+    sensors = [
+        {key: value for key, value in sensor.items() if key not in AT_THE_CABINET}
+        for sensor in document["sensors"]
+    ]
+    return {**document, "sensors": sensors}

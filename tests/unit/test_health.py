@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgegw.health import Facts, State, headline, state_of, status
+from edgegw.health import Facts, State, headline, published, state_of, status
 
 WELL = Facts(
     gateway="kyiv-podil-0042",
@@ -82,3 +82,12 @@ def test_the_document_has_every_promised_key_and_no_null() -> None:
 
 def test_the_headline_fits_a_line() -> None:
     assert headline(status(WELL)) == "ok: 1 of 1 sensors, link online, 100 records, 10 not receipted"
+
+
+def test_what_is_for_the_cabinet_does_not_go_upstream() -> None:
+    told = {"id": "air-1", "state": "no_answer", "readings": 3, "errors": {"no_reply": 2}}
+    local = {"why": "/dev/ttyUSB0 is gone", "todo": "plug it in", "notices": {"device": "serial 7"}}
+    document = {**status(WELL), "sensors": [{**told, **local}]}
+    assert published(document)["sensors"] == [told]
+    assert published(document).keys() == document.keys()
+    assert document["sensors"][0]["why"] == local["why"]
