@@ -18,7 +18,7 @@ from edgegw.framing import Framer
 from edgegw.problems import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 #: Layers that every driver of a serial device has: exactly one frame, or a raw stream with noise.
 FRAME: Final = "uart"
@@ -29,6 +29,26 @@ NUMERIC: Final = "numeric"
 REGISTERS: Final = "modbus-registers"
 # How pasted bytes are separated: "AA C0", "aa:c0", "0xAA, 0xC0", lines of a dump.
 _SEPARATORS: Final = re.compile(r"[\s:,;-]+")
+# What documents call the kind of a device, of which a driver has one; and the unit that its numbers are in.
+_KINDS: Final = ("model", "variant", "profile")
+_UNITS: Final = ("unit", "units")
+# What a decoder may have to know besides (keys of the published vectors' contexts): a driver that does not need it
+# is not asked to.
+_CONTEXT: Final = frozenset(
+    (
+        *_KINDS,
+        *_UNITS,
+        "device",
+        "mac",
+        "address",
+        "key",
+        "last_counter",
+        "random",
+        "function",
+        "start",
+        "order",
+    )
+)
 # A register as a word of its own, and a byte; a list of numbers as JSON has it.
 _WORD: Final = re.compile("0[xX][0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{4}")
 _BYTE: Final = re.compile("(0[xX])?[0-9A-Fa-f]{2}")
@@ -55,8 +75,11 @@ def decode(
     layer = layer or kind.layer
     serial = issubclass(kind, StreamDriver) and layer in {FRAME, STREAM} - kind.shows
     own = {option.name for option in registry.options(kind)}
-    # One frame of a serial device needs no context: there, what is no option is a mistake.
-    context = {} if serial else {key: given.pop(key) for key in list(given) if key not in own}
+    given = {_own_name(key, own, given): value for key, value in given.items()}
+    # One frame of a serial device needs no context: there, what is neither option nor context is a mistake.
+    context = {
+        key: given.pop(key) for key in list(given) if key not in own and (not serial or key in _CONTEXT)
+    }
     try:
         driver = registry.make(name, {**kind.decode_options, **given}, text=True)
     except registry.OptionsError as error:
@@ -65,6 +88,15 @@ def decode(
     if isinstance(driver, StreamDriver) and serial:
         return _lines(_frames(driver, chunks) if layer == FRAME else _stream(driver, chunks))
     return _lines(_layered(name, driver, layer, chunks, context))
+
+
+def _own_name(key: str, own: Collection[str], given: Collection[str]) -> str:
+    """What a driver with these options calls an option that another document calls `key`."""
+    for names in (_KINDS, _UNITS):
+        ours = [name for name in names if name in own]
+        if key in names and key not in own and len(ours) == 1 and ours[0] not in given:
+            return ours[0]
+    return key
 
 
 def joined(texts: Sequence[str], layer: str) -> Sequence[str]:

@@ -233,6 +233,9 @@ def _checked(driver: type[Driver], field: dataclasses.Field[Any], value: Any, *,
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
     adapter = TypeAdapter(hint)
+    if text and typing.get_origin(hint) is typing.Literal and isinstance(value, str):
+        # People write a model as it stands on the device: PMS5003T.
+        value = next((each for each in typing.get_args(hint) if str(each).lower() == value.lower()), value)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

@@ -73,6 +73,7 @@ def test_a_tone_burst_reaches_what_the_exponential_mean_says(seconds: float, con
 def test_levels_are_averaged_by_energy_and_their_weights() -> None:
     assert values("60 80 80 80 80") == pytest.approx([79.042], abs=0.002)
     assert values("45 95", weights_s="[59, 1]") == values("45 95", weights_s=[59.0, 1.0])
+    assert values("45 95", weights_s="59,1") == values("45 95", weights_s=[59.0, 1.0])
     assert values("60 55 50", weights_s=[1, 1, 1]) == pytest.approx([56.740], abs=0.002)
 
 

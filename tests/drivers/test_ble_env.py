@@ -184,6 +184,13 @@ def test_a_key_of_another_length_opens_nothing_and_is_not_shown() -> None:
         driver.decode_layer("ble-service-data-0x181A", ENCRYPTED, {})
 
 
+def test_a_packet_with_the_counter_that_came_last_is_a_replay_to_whoever_says_so() -> None:
+    driver = BleEnv(MAC, key=KEY)
+    with pytest.raises(FrameError, match="replay"):
+        driver.decode_layer("ble-service-data-0x181A", ENCRYPTED, {"last_counter": ENCRYPTED[0]})
+    assert driver.decode_layer("ble-service-data-0x181A", ENCRYPTED, {"last_counter": "3"})
+
+
 # Sensirion
 
 

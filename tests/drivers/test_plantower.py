@@ -151,6 +151,14 @@ def test_contradictions_are_refused(words: Sequence[int]) -> None:
     assert refused(warm(), words) == "inconsistent"
 
 
+def test_counts_that_contradict_each_other_are_doubtful_where_the_model_is_named() -> None:
+    found = readings(warm("pms7003").decode(encode_frame((*MASSES, 765, 252, 29, 15, 6, 7, VERSION))))
+    doubted = {each.quantity.name: each.checks for each in found if each.flag == Quality.SUSPECT}
+    assert doubted == dict.fromkeys(COUNT_NAMES, ("inconsistent",))
+    assert len(found) == len(MASS_NAMES) + len(COUNT_NAMES)
+    assert refused(warm("pms7003"), (0, 0, 1, 0, 0, 1, *(0,) * 6, VERSION)) == "inconsistent"
+
+
 def test_clean_air_with_a_few_particles_weighs_nothing() -> None:
     assert told(warm().decode(encode_frame((0,) * 6 + (12, 3, 0, 0, 0, 0, VERSION))))["pm2_5"] == 0
 

@@ -219,6 +219,23 @@ def test_typed_and_plain_options_say_the_same() -> None:
     assert values(lines("ld2450", NOBODY, line="[[-1, 2], [1, 2]]")) == [0, 0, 0]
 
 
+def test_the_kind_of_a_device_may_be_named_as_documents_name_it() -> None:
+    climate = "424d001c001700270029001600230029100804a90116000c00d400e09a0004aa"
+    known = lines("plantower", climate, variant="pms5003t")
+    assert {line["quantity"] for line in known} >= {"temperature", "humidity"}
+    for option in ("model", "variant", "profile"):
+        assert lines("plantower", climate, **{option: "PMS5003T"}) == known
+    dust = "ff86008500960065fa"
+    assert values(lines("winsen", dust, model="mhz19", profile="winsen-zh0x")) == [101, 133, 150]
+    assert values(lines("winsen", dust, profile="winsen-zh0x")) == [101, 133, 150]
+    fast = lines("ops243", "36.0", layer="ascii-line", unit="km/h")
+    assert values(fast) == [10.0]
+
+
+def test_what_a_vector_says_besides_is_taken_where_nobody_needs_it() -> None:
+    assert lines("sds011", AIR, model="SDS018", mac="a4c1380283f4", unit="1") == AIR_LINES
+
+
 @pytest.mark.usefixtures("odd")
 def test_layers_of_text_take_the_text_itself_and_the_context() -> None:
     assert lines("odd", "7.1 m\r\n", layer="ascii-line", mac="aa:bb", corners="[[1, 2]]") == [

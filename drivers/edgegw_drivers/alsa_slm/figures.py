@@ -101,7 +101,8 @@ def _some(given: Given, count: int, lowest: float, highest: float) -> list[float
 def _weights(given: Any) -> list[float]:
     """Seconds, as a list or as one was typed."""
     try:
-        found = [float(each) for each in (json.loads(given) if isinstance(given, str) else given)]
+        listed = json.loads(f"[{given.strip().strip('[]')}]") if isinstance(given, str) else given
+        found = [float(each) for each in listed]
     except (TypeError, ValueError):
         found = []
     if not found or not all(0 <= each < math.inf for each in found) or not sum(found):

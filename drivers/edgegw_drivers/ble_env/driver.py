@@ -58,12 +58,18 @@ class BleEnv(ble.OneDevice):
         return _Decoder(self)
 
     def decode_layer(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome] | None:
-        """As the base; FrameError `key_length` for a key of another length."""
+        """As the base; FrameError `key_length` for a key of another length.
+
+        With `last_counter` an encrypted packet with that counter is a replay: of eight bits more cannot be said.
+        """
         try:
-            ble.cipher(self.key)
+            encrypted = ble.cipher(self.key) is not None
         except ValueError:
             raise FrameError("key_length") from None
-        return super().decode_layer(layer, data, options)
+        found = super().decode_layer(layer, data, options)
+        if encrypted and "last_counter" in options and str(options["last_counter"]) == str(data[0]):
+            raise FrameError("replay")
+        return found
 
 
 class _Decoder:

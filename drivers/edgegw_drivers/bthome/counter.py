@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Final
 
 # A counter wraps at 2^32: so near to its end before, and so near to its beginning after. At ten advertisements a
-# second this is a day of silence.
-WRAP: Final = 1_000_000
+# second this is three weeks of silence.
+WRAP: Final = 1 << 24
 LARGEST: Final = 2**32
 
 

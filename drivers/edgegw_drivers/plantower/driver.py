@@ -113,7 +113,8 @@ class _Decoder:
         warming = now < self._warm_at
         if warming and self._drop:
             raise FrameError("warming_up", whole=True)
-        return (*self._exchanged(length), *read(layout, words, ("warm_up",) if warming else ()))
+        checks = ("warm_up",) if warming else ()
+        return (*self._exchanged(length), *read(layout, words, checks, named=self._layout is not None))
 
     def _exchanged(self, length: int) -> Sequence[Notice]:
         """A notice when frames have another length than before: another model."""

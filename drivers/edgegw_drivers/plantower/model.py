@@ -60,14 +60,16 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
 BY_LENGTH: Final = {SHORT: LAYOUTS["pms3003"], USUAL: _USUAL, LONG: LAYOUTS["pms5003st"]}
 
 
-def read(layout: Layout, words: Sequence[int], checks: tuple[str, ...]) -> list[Reading]:
+def read(layout: Layout, words: Sequence[int], checks: tuple[str, ...], *, named: bool) -> list[Reading]:
     """The readings in the words of a frame, each with these checks and what does not pass in it.
 
-    FrameError `inconsistent` when the counts contradict each other or the masses: the words mean something else.
+    FrameError `inconsistent` when the counts contradict the masses, or each other in a frame of a model that nobody
+    has `named`: its words may mean something else. Of a model that is known they are doubtful.
     """
     counts = words[_FIRST_COUNT : _FIRST_COUNT + layout.sizes]
     # "Larger than" cannot be more for a larger size; and no particle has no mass (PyPMS refuses that too).
-    if any(larger > smaller for smaller, larger in itertools.pairwise(counts)):
+    doubtful = any(larger > smaller for smaller, larger in itertools.pairwise(counts))
+    if doubtful and not named:
         raise FrameError("inconsistent", whole=True)
     if counts and not counts[0] and any(words[:_FIRST_COUNT]):
         raise FrameError("inconsistent", whole=True)
@@ -84,7 +86,8 @@ def read(layout: Layout, words: Sequence[int], checks: tuple[str, ...]) -> list[
 
     masses = zip(_MASSES, words, strict=False)
     readings = [reading(each, word, *(["range"] if word > HIGHEST_MASS else [])) for each, word in masses]
-    readings += [reading(each, word / 100) for each, word in zip(_COUNTS, counts, strict=False)]
+    doubts = ["inconsistent"] if doubtful else []
+    readings += [reading(each, word / 100, *doubts) for each, word in zip(_COUNTS, counts, strict=False)]
     if layout.climate is not None:
         readings.append(reading(_TEMPERATURE, signed(words[layout.climate]) / 10))
         readings.append(reading(_HUMIDITY, words[layout.climate + 1] / 10))
