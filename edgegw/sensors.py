@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 REOPEN_S: Final = (0.5, 5.0)
 # Pauses before a driver that raised is started afresh: it is a defect, and trying it again costs others time.
 RESTART_S: Final = (1.0, 300.0)
+_DEFECT: Final = "A defect of the driver: report it with the log. It is started again by itself, and the other sensors go on."
 
 
 class Sink(Protocol):
@@ -150,7 +151,11 @@ class Sensors:
         tasks = {name: self._running.pop(name)[1] for name in names}
         for name in names:
             self.views.pop(name, None)
-        await asyncio.gather(*(self._halt(name, task) for name, task in tasks.items()))
+        halts = [self._halt(name, task) for name, task in tasks.items()]
+        for error in await asyncio.gather(*halts, return_exceptions=True):
+            if isinstance(error, Exception):
+                # The others are stopped all the same, and what was measured is still to be stored.
+                self._log.error("a sensor was not stopped cleanly", error=repr(error), exc_info=error)
 
     async def _halt(self, name: str, task: asyncio.Task[None]) -> None:
         """End a sensor's task and give its bus back."""
@@ -187,7 +192,7 @@ class Sensors:
             except Exception as error:  # noqa: BLE001 -- whatever a driver raises stays with its sensor
                 reason, pauses = f"{type(error).__name__}: {error}", RESTART_S
                 view.error("driver")
-                view.trouble, view.why, view.todo = State.DRIVER_FAILED, reason, ""
+                view.trouble, view.why, view.todo = State.DRIVER_FAILED, reason, _DEFECT
             failures = 1 if view.readings > seen else failures + 1
             if failures == 1:
                 self._log.warning("sensor stopped", sensor=name, reason=reason, why=view.why, todo=view.todo)
