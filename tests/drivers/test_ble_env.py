@@ -185,7 +185,7 @@ def test_a_key_of_another_length_opens_nothing_and_is_not_shown() -> None:
 
 
 def test_a_packet_with_the_counter_that_came_last_is_a_replay_to_whoever_says_so() -> None:
-    driver = BleEnv(MAC, key=KEY)
+    driver = BleEnv(KEYED_MAC, key=KEY)
     with pytest.raises(FrameError, match="replay"):
         driver.decode_layer("ble-service-data-0x181A", ENCRYPTED, {"last_counter": ENCRYPTED[0]})
     assert driver.decode_layer("ble-service-data-0x181A", ENCRYPTED, {"last_counter": "3"})
