@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from ctypes.util import find_library
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import cbor2
@@ -34,7 +35,6 @@ from edgegw.wire import cose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
 #: Far beyond what a healthy machine needs: a unit that was silent is left alone for up to a twentieth of its line.
 PATIENCE_S = 90.0
@@ -85,6 +85,15 @@ class Said(NamedTuple):
     at: float
     fate: str
     values: Mapping[str, float]
+
+
+class Usage(NamedTuple):
+    """What the daemon holds: descriptors, threads, resident memory in KiB; and CPU seconds since its start."""
+
+    descriptors: int
+    threads: int
+    memory: int
+    cpu_s: float
 
 
 class Cabinet:
@@ -187,6 +196,17 @@ class Cabinet:
             until("readings", all_did, patience_s)
         except AssertionError as error:
             raise AssertionError(f"no {more} readings within {patience_s:g} s: {left}") from error
+
+    def usage(self) -> Usage:
+        """What the daemon holds now."""
+        process = Path("/proc") / str(self.daemon.pid)
+        times = (process / "stat").read_text().rpartition(")")[2].split()
+        return Usage(
+            len(list((process / "fd").iterdir())),
+            len(list((process / "task").iterdir())),
+            int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024,
+            (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"),
+        )
 
     def said(self, sensor: str) -> list[Said]:
         """A device's ledger."""
