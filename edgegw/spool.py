@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from edgegw import control, health
@@ -140,25 +141,33 @@ class Seen(NamedTuple):
     absent: GatewayError | None
 
 
-def look(config: Config) -> Seen:
-    """Ask the daemon; when it does not run, look into the store.
+@contextmanager
+def look(config: Config) -> Iterator[Seen]:
+    """Ask the daemon; when it does not run, look into the store, which is open inside the `with` only.
 
     Raises GatewayError when the daemon refuses or is too slow, or when the store cannot be read.
     """
     socket = config.control.socket
     try:
-        return Seen(control.request(socket, "status"), LiveSpool(socket), None)
+        status = control.request(socket, "status")
     except GatewayError as error:
         if error.code != "EG-NOT-RUNNING":
             raise
         absent = error
+    else:
+        yield Seen(status, LiveSpool(socket), None)
+        return
+    store: StoreReader | None = None
     try:
         store = StoreReader(config.store.path)
     except GatewayError as error:
         if error.code != "EG-STORE-MISSING":
             raise
-        return Seen(_degraded(config, None), None, absent)
-    return Seen(_degraded(config, store), FileSpool(store), absent)
+    if store is None:
+        yield Seen(_degraded(config, None), None, absent)
+        return
+    with closing(store):
+        yield Seen(_degraded(config, store), FileSpool(store), absent)
 
 
 def _degraded(config: Config, store: StoreReader | None) -> dict[str, Any]:

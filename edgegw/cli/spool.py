@@ -58,30 +58,30 @@ def inspect(
     """Decode stored batches, each with its signature checked."""
     from itertools import islice
 
-    settings, seen, spool = _open(options)
-    start = max(0, seen.status["log"]["size"] - 100) if first is None else first
     rows = []
     bad = False
-    for stored in islice(spool.batches(start), number):
-        batch, reason = _decoded(stored.message, settings)
-        bad = bad or bool(reason)
-        if options.json:
-            printing.line(_as_dict(stored, batch, reason))
-        elif records and batch is not None:
-            for index, record in enumerate(batch.records, batch.first):
-                printing.text(f"{index}  {_stamp(record.t)}  {_shown(record)}")
-        else:
-            times = [record.t for record in batch.records] if batch else []
-            rows.append(
-                (
-                    count(stored.first),
-                    count(stored.count),
-                    _stamp(times[0]) if times else "",
-                    size(len(stored.message)),
-                    ("free-running", "synchronised", "unknown")[batch.clock[0]] if batch else "",
-                    reason or "ok",
+    with _open(options) as (settings, seen, spool):
+        start = max(0, seen.status["log"]["size"] - 100) if first is None else first
+        for stored in islice(spool.batches(start), number):
+            batch, reason = _decoded(stored.message, settings)
+            bad = bad or bool(reason)
+            if options.json:
+                printing.line(_as_dict(stored, batch, reason))
+            elif records and batch is not None:
+                for index, record in enumerate(batch.records, batch.first):
+                    printing.text(f"{index}  {_stamp(record.t)}  {_shown(record)}")
+            else:
+                times = [record.t for record in batch.records] if batch else []
+                rows.append(
+                    (
+                        count(stored.first),
+                        count(stored.count),
+                        _stamp(times[0]) if times else "",
+                        size(len(stored.message)),
+                        ("free-running", "synchronised", "unknown")[batch.clock[0]] if batch else "",
+                        reason or "ok",
+                    )
                 )
-            )
     if rows:
         printing.table(
             ("first", "records", "time", "size", "clock", "signature"),
@@ -95,12 +95,16 @@ def verify(options: Options) -> Exit:
     """Check every stored signature and the whole tree."""
     from edgegw.spoolcheck import check
 
-    settings, seen, spool = _open(options)
-    status = seen.status["log"]
-    with _progress(options, status["receipted"], status["size"]) as progress:
-        report = check(
-            spool.batches(), spool.heads(), _ring(settings), receipted=status["receipted"], progress=progress
-        )
+    with _open(options) as (settings, seen, spool):
+        status = seen.status["log"]
+        with _progress(options, status["receipted"], status["size"]) as progress:
+            report = check(
+                spool.batches(),
+                spool.heads(),
+                _ring(settings),
+                receipted=status["receipted"],
+                progress=progress,
+            )
     if options.json:
         printing.document(_report(report))
     else:
@@ -113,17 +117,18 @@ command(app, "inspect")(inspect)
 command(app, "verify")(verify)
 
 
-def _open(options: Options) -> "tuple[Config, Seen, Spool]":
+@contextmanager
+def _open(options: Options) -> "Iterator[tuple[Config, Seen, Spool]]":
     from edgegw import config
     from edgegw.spool import look as look_into
 
     settings = config.load(options.config or config.DEFAULT_FILE)
-    seen = look_into(settings)
-    if seen.spool is None:
-        raise GatewayError(
-            "EG-STORE-MISSING", f"there is no store in {settings.store.path}, and no daemon runs"
-        )
-    return settings, seen, seen.spool
+    with look_into(settings) as seen:
+        if seen.spool is None:
+            raise GatewayError(
+                "EG-STORE-MISSING", f"there is no store in {settings.store.path}, and no daemon runs"
+            )
+        yield settings, seen, seen.spool
 
 
 def _ring(settings: "Config") -> Any:

@@ -76,8 +76,8 @@ def look(options: Options) -> tuple[dict[str, Any], GatewayError | None]:
     """The status document, and why it is only the view from the store (None: it comes from the daemon)."""
     from edgegw import config, spool
 
-    seen = spool.look(config.load(options.config or config.DEFAULT_FILE))
-    return seen.status, seen.absent
+    with spool.look(config.load(options.config or config.DEFAULT_FILE)) as seen:
+        return seen.status, seen.absent
 
 
 def absence(absent: GatewayError | None, *, json: bool) -> Exit:

@@ -18,8 +18,8 @@ def test(options: Options) -> Exit:
     from edgegw.spool import look
 
     settings = config.load(options.config or config.DEFAULT_FILE)
-    spool = look(settings).spool
-    heads = list(spool.heads()) if spool else []
+    with look(settings) as seen:
+        heads = list(seen.spool.heads()) if seen.spool else []
     found = asyncio.run(uplinktest.test(settings, os.environ, heads[-1].message if heads else None))
     if options.json:
         printing.document(

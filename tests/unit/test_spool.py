@@ -113,21 +113,22 @@ def test_without_a_daemon_the_status_is_the_view_from_the_store(directory: Path,
         '[sensor.air-1]\ndriver = "sds011"\nport = "/dev/x"\n[sensor.air-2]\ndriver = "sds011"\nport = "/dev/y"\n'
         "enabled = false\n"
     )
-    seen = look(load(file, {}))
-    assert seen.absent is not None
-    assert seen.absent.code == "EG-NOT-RUNNING"
-    assert seen.status["link"]["state"] == seen.status["state"] == "offline"
-    assert seen.status["log"]["size"] == 2500
-    assert seen.status["backlog"]["readings"] == 2500
-    assert [(sensor["id"], sensor["state"]) for sensor in seen.status["sensors"]] == [
-        ("air-1", "paused"),
-        ("air-2", "disabled"),
-    ]
-    assert isinstance(seen.spool, FileSpool)
-    seen.spool.store.close()
+    with look(load(file, {})) as seen:
+        assert seen.absent is not None
+        assert seen.absent.code == "EG-NOT-RUNNING"
+        assert seen.status["link"]["state"] == seen.status["state"] == "offline"
+        assert seen.status["log"]["size"] == 2500
+        assert seen.status["backlog"]["readings"] == 2500
+        assert [(sensor["id"], sensor["state"]) for sensor in seen.status["sensors"]] == [
+            ("air-1", "paused"),
+            ("air-2", "disabled"),
+        ]
+        assert isinstance(seen.spool, FileSpool)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        list(seen.spool.heads())
     (directory / "edgegw.db").unlink()
-    empty = look(load(file, {}))
-    assert empty.spool is None
+    with look(load(file, {})) as empty:
+        assert empty.spool is None
     assert empty.status.keys() == seen.status.keys()
     assert empty.status["log"]["size"] == 0
 
