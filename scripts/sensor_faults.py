@@ -1,4 +1,4 @@
-"""The long runs behind tests/faults/test_sensors.py: every fault for every kind of sensor, and what a cycle leaves behind.
+"""The long runs behind tests/faults/test_cabinet.py: every fault for every kind of sensor, and what a cycle leaves behind.
 
     PYTHONPATH=tests/faults .venv/bin/python scripts/sensor_faults.py {faults,reload,unplug,lend} [--cycles N]
 
