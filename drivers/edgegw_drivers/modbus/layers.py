@@ -156,14 +156,13 @@ def _within(profile: Profile, block: Block, words: Sequence[int]) -> Sequence[Ou
         metas=[mark for mark in profile.metas if inside(mark.block, block)],
     )
     found: list[Outcome] = list(Decoder(part).decode([words], 0.0))
-    # One answer says what a counter stands at, and not what it counted.
+    # One answer says what a counter stands at, and not what it counted: that is what the shell shows.
     for read in reads:
         if read.max_step is not None:
             begin = read.block.address - block.address
-            name = read.quantity._replace(name=f"{read.quantity.name}_total")
             try:
                 raw = read.value.raw(words[begin : begin + read.block.count])
-                found.append(Reading(name, read.value.scaled(raw)))
+                found.append(Reading(read.quantity, read.value.scaled(raw), meta={"total": True}))
             except FrameError as error:
                 found.append(error)
     if not any(isinstance(each, Reading) for each in found):

@@ -61,12 +61,13 @@ def parse(name: str, text: str) -> Profile:
 
 
 def aliases(text: str) -> list[str]:
-    """Other names of the profile that `text` spells; none where it spells none."""
+    """Other names of the profile that `text` spells, its model's among them; none where it spells none."""
     try:
-        found = tomllib.loads(text).get("device", {}).get("aliases", [])
+        device = tomllib.loads(text).get("device", {})
+        model, found = device.get("model"), device.get("aliases", [])
     except (ValueError, AttributeError, RecursionError):
         return []
-    return [alias for alias in found if isinstance(alias, str)] if isinstance(found, list) else []
+    return [alias for alias in (model, *(found if isinstance(found, list) else ())) if isinstance(alias, str)]
 
 
 def _profile(table: Table, mistakes: Mistakes, sha256: str) -> Profile:
