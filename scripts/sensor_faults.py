@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cabinet import Cabinet, Usage, present
-from test_sensors import (
+from test_cabinet import (
     FAULTS,
     ROUNDS,
     assert_nothing_foreign,
