@@ -23,7 +23,7 @@ Kinds:
 
 from __future__ import annotations
 
-from edgegw.driver.about import Driver, Notice, Outcome
+from edgegw.driver.about import Driver, Notice, Outcome, spelt
 from edgegw.driver.advert import Advert, AdvertDecoder, AdvertDriver, KeyedAdvertDecoder
 from edgegw.driver.amounts import METRES, SECONDS, amount
 from edgegw.driver.ask import AskDecoder, AskDriver, Request
@@ -90,4 +90,5 @@ __all__ = [
     "Write",
     "amount",
     "numbers",
+    "spelt",
 ]

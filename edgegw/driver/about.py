@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
@@ -9,7 +10,7 @@ from edgegw.framing import FrameError
 from edgegw.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Notice(NamedTuple):
@@ -27,6 +28,18 @@ class Notice(NamedTuple):
 
 #: What decoding gives, in the device's order: a reading; the counted reason why a value is missing; a notice.
 Outcome: TypeAlias = Reading | FrameError | Notice
+
+
+def spelt(command: str, commands: Iterable[str]) -> str:
+    """The one of these commands that `command` is, however its words are joined and in whatever case.
+
+    ValueError, which names them all, where it is none of them.
+    """
+    known = {re.sub(r"[\s_-]+", " ", name.lower()): name for name in commands}
+    found = known.get(re.sub(r"[\s_-]+", " ", command.strip().lower()))
+    if found is None:
+        raise ValueError(f"no command {command!r}; there are {', '.join(known.values())}")
+    return found
 
 
 @dataclass(frozen=True)

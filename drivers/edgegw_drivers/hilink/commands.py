@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edgegw.driver import QUANTITIES, FrameError, LengthPrefixed, Reading
+from edgegw.driver import QUANTITIES, FrameError, LengthPrefixed, Reading, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,9 +47,7 @@ class Reply(NamedTuple):
 
 def encode(commands: Mapping[str, bytes], command: str) -> bytes:
     """The bytes of a command of this table; ValueError for one that is not in it."""
-    if command not in commands:
-        raise ValueError(f"no command {command!r}; there are {', '.join(commands)}")
-    content = commands[command]
+    content = commands[spelt(command, commands)]
     return REPLY_START + struct.pack("<H", len(content)) + content + _END
 
 

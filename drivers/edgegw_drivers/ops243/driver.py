@@ -18,6 +18,7 @@ from edgegw.driver import (
     SerialLine,
     StreamDriver,
     amount,
+    spelt,
 )
 from edgegw_drivers.ops243.line import LINES, METRES_A_SECOND, Info, Speed, Unit, parse
 from edgegw_drivers.ops243.passage import Passages
@@ -128,11 +129,10 @@ class Ops243(StreamDriver):
         ]
 
     def encode(self, command: str, options: Mapping[str, Any]) -> bytes:
-        """The two characters of a command; ValueError for one that is not in the table."""
+        """The two characters of a command, which may name itself; ValueError for one that is not in the table."""
         del options
-        if command not in _COMMANDS:
-            raise ValueError(f"no command {command!r}; there are {', '.join(_COMMANDS)}")
-        return _COMMANDS[command].encode()
+        own = command in _COMMANDS.values()
+        return (command if own else _COMMANDS[spelt(command, _COMMANDS)]).encode()
 
     def decode_layer(self, layer: str, data: bytes, options: Mapping[str, Any]) -> Sequence[Outcome] | None:
         """One line, with or without its end."""

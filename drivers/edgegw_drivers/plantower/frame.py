@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edgegw.driver import FrameError, LengthPrefixed
+from edgegw.driver import FrameError, LengthPrefixed, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,9 +62,7 @@ def encode_frame(words: Sequence[int]) -> bytes:
 
 def encode_command(command: str) -> bytes:
     """The seven bytes of a command; ValueError for one that the family does not have."""
-    if command not in _COMMANDS:
-        raise ValueError(f"no command {command!r}; there are {', '.join(_COMMANDS)}")
-    return _summed(b"BM" + _COMMANDS[command])
+    return _summed(b"BM" + _COMMANDS[spelt(command, _COMMANDS)])
 
 
 def _summed(content: bytes) -> bytes:

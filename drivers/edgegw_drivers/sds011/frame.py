@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgegw.driver import FixedLength, FrameError
+from edgegw.driver import FixedLength, FrameError, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,8 +76,7 @@ def encode_command(command: str, options: Mapping[str, Any]) -> bytes:
     ValueError for a command that the family does not have, or one that would change a calibration or an id:
     those are not sent by this driver.
     """
-    if command not in _COMMANDS:
-        raise ValueError(f"no command {command!r}; there are {', '.join(_COMMANDS)}")
+    command = spelt(command, _COMMANDS)
     data = _COMMANDS[command]
     if command == "set_period":
         period = options.get("period")

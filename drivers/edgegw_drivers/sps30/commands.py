@@ -9,7 +9,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from edgegw.driver import QUANTITIES, FrameError, Quality, Reading
+from edgegw.driver import QUANTITIES, FrameError, Quality, Reading, spelt
 from edgegw_drivers.sps30.shdlc import Reply, request
 
 if TYPE_CHECKING:
@@ -30,6 +30,17 @@ COMMANDS: Final[Mapping[str, tuple[int, bytes]]] = {
     "get_version": (0xD1, b""),
     "get_status": (0xD2, b"\x00"),
     "reset": (0xD3, b""),
+}
+_SET_INTERVAL: Final = "set_auto_clean_interval"
+_ALSO: Final[Mapping[str, str]] = {
+    "wake": "wake_up",
+    "read": "read_values",
+    "read_auto_clean_interval": "get_auto_clean_interval",
+    **{
+        f"{verb}{what}": f"get_{what}"
+        for what in ("product_type", "serial_number", "version", "status")
+        for verb in ("", "read_")
+    },
 }
 _READ, _AUTO_CLEAN, _INFORMATION, _STATUS = 0x03, 0x80, 0xD0, 0xD2
 
@@ -56,14 +67,14 @@ def encode(command: str, options: Mapping[str, Any]) -> bytes:
 
     ValueError for a command that the device does not have.
     """
-    if command == "set_auto_clean_interval":
-        seconds = options.get("seconds")
-        if not isinstance(seconds, int) or not 0 <= seconds < 1 << 32:
-            raise ValueError(f"seconds: 0 to {(1 << 32) - 1}, not {seconds!r}")
-        return request(_AUTO_CLEAN, b"\0" + seconds.to_bytes(4, "big"))
-    if command not in COMMANDS:
-        raise ValueError(f"no command {command!r}; there are {', '.join(COMMANDS)}, set_auto_clean_interval")
-    return request(*COMMANDS[command])
+    # What others call them: the words of the data sheet, with another verb or none.
+    name = spelt(_ALSO.get(command, command), (*COMMANDS, _SET_INTERVAL))
+    if name != _SET_INTERVAL:
+        return request(*COMMANDS[name])
+    seconds = options.get("seconds")
+    if not isinstance(seconds, int) or not 0 <= seconds < 1 << 32:
+        raise ValueError(f"seconds: 0 to {(1 << 32) - 1}, not {seconds!r}")
+    return request(_AUTO_CLEAN, b"\0" + seconds.to_bytes(4, "big"))
 
 
 def refusal(reply: Reply) -> FrameError | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edgegw.driver import EitherOf, FixedLength, FrameError
+from edgegw.driver import EitherOf, FixedLength, FrameError, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +69,7 @@ def encode_totals(totals: Totals) -> bytes:
 
 def encode_command(command: str) -> bytes:
     """The bytes of a command; ValueError for one that is not in the manual's table."""
-    if command not in _COMMANDS:
-        raise ValueError(f"no command {command!r}; there are {', '.join(_COMMANDS)}")
-    return _with_crc(_COMMANDS[command])
+    return _with_crc(_COMMANDS[spelt(command, _COMMANDS)])
 
 
 def _with_crc(content: bytes) -> bytes:

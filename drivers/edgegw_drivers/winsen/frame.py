@@ -12,7 +12,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgegw.driver import QUANTITIES, FixedLength, FrameError, Quantity
+from edgegw.driver import QUANTITIES, FixedLength, FrameError, Quantity, spelt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +31,7 @@ ANY_ANSWER: Final = FixedLength(start=(b"\xff\x86", b"\xff\x88", b"\xff\x78"), l
 # range and the baseline (ABC) are made for whoever sets a device up by hand, and are never sent either.
 _COMMANDS: Final[Mapping[str, bytes]] = {
     "read": bytes((READ,)),
+    "read_all": bytes((READ_ALL,)),
     "mode_active": bytes((MODE, 0x03)),
     "mode_query": bytes((MODE, 0x04)),
     "zh03_mode_active": bytes((MODE, 0x40)),
@@ -38,7 +39,7 @@ _COMMANDS: Final[Mapping[str, bytes]] = {
     "abc_on": b"\x79\xa0",
     "abc_off": b"\x79\x00",
 }
-_RANGE: Final = re.compile(r"set range (2000|5000|10000) ppm")
+_RANGE: Final = re.compile(r"set[\s_-]+range[\s_-]+(2000|5000|10000)([\s_-]+ppm)?", re.IGNORECASE)
 
 # What the street can hold, and where an MH-Z19 ends: less is a supply that is too low, or another device.
 CO2_PPM: Final = (300, 10_000)
@@ -96,10 +97,8 @@ def encode(command: str) -> bytes:
     chosen = _RANGE.fullmatch(command)
     if chosen:
         content = b"\x99\0\0\0" + int(chosen[1]).to_bytes(2, "big")
-    elif command in _COMMANDS:
-        content = _COMMANDS[command]
     else:
-        raise ValueError(f"no command {command!r}; there are {', '.join(_COMMANDS)}, set range 2000 ppm")
+        content = _COMMANDS[spelt(command, (*_COMMANDS, "set range 2000 ppm"))]
     return _framed(b"\x01" + content.ljust(6, b"\0"))
 
 
