@@ -65,6 +65,7 @@ def test_distances_are_words_and_stand_beside_the_value() -> None:
         "still_distance_cm": 511,
         "still_energy": 99,
         "detection_distance_cm": 600,
+        "values": [True, True, 300, 100, 511, 99, 600],
     }
 
 

@@ -65,5 +65,7 @@ class _Decoder:
         report = parse(frame)
         meta = report._asdict()
         meta |= meta.pop("details")
+        # The same as one list, as the published vectors have it.
+        meta["values"] = list(report[:-1])
         somebody = report.moving or report.still
         return (*self._conversation.overdue(now), Reading(OCCUPANCY, int(somebody), meta=meta))
