@@ -228,6 +228,25 @@ def test_a_part_of_what_a_profile_reads_is_decoded_by_its_register_or_its_length
     assert found(BARE, "modbus-rtu", adu("fe04020190"), model="S8", address=254) == [("co2", 400.0)]
 
 
+def test_an_address_that_only_one_device_has_tells_which_it_is() -> None:
+    assert found(BARE, "modbus-rtu", adu("fe04020190")) == [("co2", 400.0)]
+    assert found(BARE, "modbus-rtu", adu("6804020301")) == [("co2", 769.0)]
+    assert found(BARE, "modbus-rtu", adu("fe04020190"), address=254) == [("value", 400.0)]
+    for nobody in ("0203020103", "0803020103"):  # two anemometers have 2 alike, and nothing that ships has 8
+        with pytest.raises(FrameError, match="wrong_address"):
+            found(BARE, "modbus-rtu", adu(nobody))
+    with pytest.raises(FrameError, match="modbus_exception_2"):
+        found(BARE, "modbus-rtu", adu("fe8402"))
+
+
+def test_a_register_that_only_one_device_has_tells_which_it_is() -> None:
+    assert found(BARE, "modbus-registers", words(65489), start="0x1F9", function=3) == [("temperature", -4.7)]
+    assert found(BARE, "modbus-registers", words(65489), start=0x1F9) == [("temperature", -4.7)]
+    assert found(BARE, "modbus-registers", words(65489), start=0x1F9, type="s16") == [("value", -47.0)]
+    assert found(BARE, "modbus-registers", words(5), start=0x1F9, function=4) == [("value", 5.0)]
+    assert found(BARE, "modbus-registers", words(5), start=0) == [("value", 5.0)]
+
+
 def test_a_counter_in_one_answer_shows_where_it_stands_and_not_what_it_counted() -> None:
     beam = Modbus("people-beam")
     assert found(beam, "modbus-registers", words(1000, 7)) == [

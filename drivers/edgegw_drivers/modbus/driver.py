@@ -132,7 +132,13 @@ class Modbus(PollDriver):
         if profile is None and options.get("profile"):
             profile = find.load(str(options["profile"]))
         if layer == "modbus-rtu":
+            if profile is None and data and "address" not in options:
+                # Nobody said whose answer this is: some devices can be known by their address.
+                profile = find.of_unit(data[0])
             return layers.rtu(profile, data, options)
+        if profile is None and "register" in options and "type" not in options:
+            function = asked.whole(options, "function", range(1, 5)) if "function" in options else None
+            profile = find.of_register(function, asked.whole(options, "register", range(0x10000)))
         return layers.registers(profile, data, options)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +12,16 @@ from edgegw_drivers.modbus.schema import TEXT_BYTES, aliases, parse
 from edgegw_drivers.modbus.table import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edgegw_drivers.modbus.profile import Profile
 
 SHIPPED: Final = Path(__file__).parent / "profiles"
 #: The variable that names another folder of site profiles than the usual one.
 VARIABLE: Final = "EDGEGW_PROFILES"
 USUAL: Final = "/etc/edgegw/profiles"
+# Broadcast, what nearly every device has, and what asks whoever is there.
+_USUAL_UNITS: Final = frozenset({0, 1, 255})
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -41,6 +46,41 @@ def load(profile: str) -> Profile:
         return parse(str(file), text)
     except ValueError as error:
         raise ValueError(f"profile: {error}") from error
+
+
+@cache
+def of_unit(unit: int) -> Profile | None:
+    """The profile that ships for the devices that leave their maker with this address; None for several, or none.
+
+    The usual address 1 tells nothing; others do: an SCD30 has 0x61, a Senseair 0xFE or 0x68.
+    """
+    if unit in _USUAL_UNITS:
+        return None
+    return _only(profile for profile in _shipped() if unit in profile.units)
+
+
+@cache
+def of_register(function: int | None, register: int) -> Profile | None:
+    """The profile that ships for the devices that are asked for this register; None for several, or none."""
+    return _only(
+        profile
+        for profile in _shipped()
+        if any(
+            function in {None, block.function}
+            and register in range(block.address, block.address + block.count)
+            for block in profile.blocks
+        )
+    )
+
+
+@cache
+def _shipped() -> tuple[Profile, ...]:
+    return tuple(load(str(file)) for file in sorted(SHIPPED.glob("*.toml")))
+
+
+def _only(profiles: Iterable[Profile]) -> Profile | None:
+    found = list(profiles)
+    return found[0] if len(found) == 1 else None
 
 
 def _file(profile: str) -> Path:
