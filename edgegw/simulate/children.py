@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-# Time for a clean stop: the daemon commits, says goodbye and closes; a serial line can take seconds to close.
-STOP_S: Final = 20.0
+# Time for a clean stop: the daemon commits, says goodbye and closes. A serial line can take seconds to close, and a
+# disk that is busy with others half a minute to write; systemd's own default is as long.
+STOP_S: Final = 90.0
 # Time to come up, on a Raspberry Pi Zero 2 W that has other work.
 READY_S: Final = 60.0
 # How often something that has no event of its own is asked for.

@@ -76,7 +76,8 @@ def _once(simulation: Simulation) -> int:
     while True:
         simulation.check()
         sensors = simulation.status()["sensors"]
-        if all(sensor["readings"] for sensor in sensors):
+        # A gateway that has just begun to answer knows of no sensor yet.
+        if sensors and all(sensor["readings"] for sensor in sensors):
             break
         if time.monotonic() > deadline:
             silent = ", ".join(sensor["id"] for sensor in sensors if not sensor["readings"])
